@@ -1,0 +1,25 @@
+// Package models defines the section `models:` of a pipeline file and the cards that describe
+// models. Running a model is in the packages below it.
+package models
+
+import "time"
+
+// Config is one classify stage: a model and what it looks at.
+type Config struct {
+	Inputs    []string              `mapstructure:"inputs" required:"true" ref:"sources" doc:"Sources whose frames are classified."`
+	Model     string                `mapstructure:"model" required:"true" doc:"Path of a .onnx file, relative to the pipeline file, or the name of a built-in model." example:"models/mobilenetv2.onnx"`
+	Card      string                `mapstructure:"card" doc:"Path of the model's card; default: the .yaml beside the .onnx file, else the model's own metadata."`
+	Provider  string                `mapstructure:"provider" enum:"auto,cpu,cuda,tensorrt" default:"cpu" doc:"ONNX Runtime execution provider. A named one that does not come up is an error; auto takes the first of tensorrt, cuda, cpu that works."`
+	GPU       int                   `mapstructure:"gpu" default:"0" min:"0" doc:"Device number for cuda and tensorrt."`
+	Threads   int                   `mapstructure:"threads" default:"0" min:"0" max:"256" doc:"Threads of one inference; 0: the number of processors, at most 4."`
+	Regions   map[string][4]float64 `mapstructure:"regions" doc:"Named parts of the picture, each classified by itself: [left, top, right, bottom] as fractions of its width and height. None: the whole picture."`
+	Threshold *float64              `mapstructure:"threshold" min:"0" max:"1" doc:"Least confidence of the top class; default: the card's."`
+	TopK      *int                  `mapstructure:"top_k" min:"1" max:"1000" doc:"Predictions in a result; default: the card's."`
+	Batch     Batch                 `mapstructure:"batch" doc:"Frames of several cameras in one inference."`
+}
+
+// Batch says how frames are put together for one inference.
+type Batch struct {
+	Max  int           `mapstructure:"max" default:"1" min:"1" max:"256" doc:"Most frames in one inference; the model must have a dynamic batch size or just this one."`
+	Wait time.Duration `mapstructure:"wait" default:"0s" min:"0s" max:"10s" doc:"How long the first frame waits for others."`
+}

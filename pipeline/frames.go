@@ -1,0 +1,184 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Inbox is where a classify stage receives frames from all its inputs. Of each source and region it
+// holds one frame, the newest; a frame not taken before the next one comes is dropped. So nothing
+// stale queues up, and one fast camera cannot crowd out another.
+type Inbox struct {
+	stage string
+	stats *Stats
+
+	mu     sync.Mutex
+	slots  []*slot
+	ready  int // slots that hold a frame
+	turn   int // slot to look at first, so that all get their turn
+	signal chan struct{}
+}
+
+type slot struct {
+	link   *FrameLink
+	region string
+	frame  *Frame
+	taken  uint64 // sequence of the frame taken last
+}
+
+// NewInbox returns an inbox of a stage, which counts what it drops in stats.
+func NewInbox(stage string, stats *Stats) *Inbox {
+	return &Inbox{stage: stage, stats: stats, signal: make(chan struct{}, 1)}
+}
+
+// FrameLink is the way of frames from one source to one inbox. The producer's side never waits.
+type FrameLink struct {
+	inbox *Inbox
+	drops Drops
+	wish  atomic.Pointer[Wish]
+}
+
+// Link makes the link for a source. All links are made before frames flow.
+func (b *Inbox) Link(source string) *FrameLink {
+	return &FrameLink{inbox: b, drops: b.stats.Drops(b.stage, source)}
+}
+
+// Open tells the producer what the consumer wants; frames flow from then on. Opening again replaces
+// the wish.
+func (l *FrameLink) Open(w Wish) {
+	if len(w.Regions) == 0 {
+		w.Regions = []Region{Whole}
+	}
+	l.wish.Store(&w)
+}
+
+// Shut tells the producer that nothing is wanted any more, and drops what waits.
+func (l *FrameLink) Shut() {
+	l.wish.Store(nil)
+	l.inbox.mu.Lock()
+	defer l.inbox.mu.Unlock()
+	for _, s := range l.inbox.slots {
+		if s.link == l && s.frame != nil {
+			l.inbox.drop(s, DropStopping)
+		}
+	}
+}
+
+// Wish returns what the consumer wants, nil while it wants nothing. The caller does not change it.
+func (l *FrameLink) Wish() *Wish { return l.wish.Load() }
+
+// Put hands a frame over, held once for the link. It replaces a frame of the same region that still
+// waits, and never blocks.
+func (l *FrameLink) Put(f *Frame) {
+	b := l.inbox
+	b.mu.Lock()
+	s := b.slot(l, f.Region)
+	if s.frame != nil {
+		b.drop(s, DropSuperseded)
+	}
+	s.frame = f
+	b.ready++
+	b.mu.Unlock()
+	select {
+	case b.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (b *Inbox) slot(l *FrameLink, region string) *slot {
+	for _, s := range b.slots {
+		if s.link == l && s.region == region {
+			return s
+		}
+	}
+	s := &slot{link: l, region: region}
+	b.slots = append(b.slots, s)
+	return s
+}
+
+func (b *Inbox) drop(s *slot, r Reason) {
+	s.link.drops.Add(r, 1)
+	s.frame.Release()
+	s.frame = nil
+	b.ready--
+}
+
+// Take waits for a frame, then for up to wait more until there are limit of them, and appends what
+// is there to into, oldest turn first. The caller owns the frames. Stale ones are dropped on the way.
+// It returns ErrClosed once stop is closed and nothing is left, or ctx's error.
+func (b *Inbox) Take(ctx context.Context, stop <-chan struct{}, limit int, wait time.Duration, into []*Frame) ([]*Frame, error) {
+	for {
+		if ready, possible := b.count(); ready > 0 {
+			if wait > 0 && ready < min(limit, possible) {
+				b.await(ctx, stop, limit, wait)
+			}
+			if into = b.take(limit, into); len(into) > 0 {
+				return into, nil
+			}
+		}
+		select {
+		case <-b.signal:
+		case <-ctx.Done():
+			return into, ctx.Err()
+		case <-stop:
+			if ready, _ := b.count(); ready == 0 {
+				return into, ErrClosed
+			}
+		}
+	}
+}
+
+// await returns when as many frames wait as can come, or after wait.
+func (b *Inbox) await(ctx context.Context, stop <-chan struct{}, limit int, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-b.signal:
+			if ready, possible := b.count(); ready >= min(limit, possible) {
+				return
+			}
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-stop:
+			return
+		}
+	}
+}
+
+func (b *Inbox) count() (ready, possible int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ready, len(b.slots)
+}
+
+func (b *Inbox) take(limit int, into []*Frame) []*Frame {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := 0; i < len(b.slots) && len(into) < limit; i++ {
+		s := b.slots[(b.turn+i)%len(b.slots)]
+		if s.frame == nil {
+			continue
+		}
+		if !s.frame.Deadline.IsZero() && now.After(s.frame.Deadline) {
+			b.drop(s, DropStale)
+			continue
+		}
+		f := s.frame
+		if f.Sequence > s.taken {
+			f.Dropped = f.Sequence - s.taken - 1
+		}
+		s.taken, s.frame = f.Sequence, nil
+		b.ready--
+		into = append(into, f)
+	}
+	if len(b.slots) > 0 {
+		b.turn = (b.turn + 1) % len(b.slots)
+	}
+	return into
+}

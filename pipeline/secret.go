@@ -1,0 +1,44 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"log/slog"
+	"regexp"
+)
+
+const redacted = "<redacted>"
+
+// Secret is a value that no log, error, metric or status may show. Every way of printing it gives
+// "<redacted>"; Reveal gives the value itself.
+type Secret struct{ value string }
+
+// NewSecret wraps a value.
+func NewSecret(value string) Secret { return Secret{value} }
+
+// Reveal returns the value itself, for the one place that sends it.
+func (s Secret) Reveal() string { return s.value }
+
+// Empty tells whether there is no value.
+func (s Secret) Empty() bool { return s.value == "" }
+
+func (s Secret) String() string {
+	if s.value == "" {
+		return ""
+	}
+	return redacted
+}
+
+// GoString keeps %#v from showing the value.
+func (s Secret) GoString() string { return s.String() }
+
+// LogValue keeps slog from showing the value.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON keeps JSON from showing the value.
+func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+var userinfo = regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://)[^\s"'<>]*@`)
+
+// RedactText removes user and password of every URL in a text: an address, an error of a library. It
+// takes away too much rather than too little, since a password may hold any character.
+func RedactText(text string) string { return userinfo.ReplaceAllString(text, "${1}") }

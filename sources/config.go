@@ -1,0 +1,42 @@
+// Package sources defines the section `sources:` of a pipeline file. The sources themselves are in
+// the packages below it.
+package sources
+
+import (
+	"time"
+
+	"sightline/pipeline"
+)
+
+// Config is one capture stage: a camera and which of its pictures are wanted. Exactly one of the
+// kinds of source is set.
+type Config struct {
+	RTSP      *RTSP         `mapstructure:"rtsp" doc:"A camera that speaks RTSP."`
+	Sample    Sample        `mapstructure:"sample" doc:"Which pictures are analysed."`
+	Decoder   string        `mapstructure:"decoder" enum:"auto,software,v4l2m2m,vaapi,cuda,nvv4l2" default:"auto" doc:"What decodes: a named hardware decoder that is absent is an error; auto takes the first that works and says which."`
+	Staleness time.Duration `mapstructure:"staleness" default:"500ms" min:"1ms" doc:"Pictures older than this are dropped instead of analysed."`
+}
+
+// RTSP is a camera that speaks RTSP (RFC 2326).
+type RTSP struct {
+	URL          string          `mapstructure:"url" required:"true" doc:"Address of the stream: rtsp://host:port/path, or rtsps:// for TLS. Without user and password." example:"rtsp://192.0.2.10:554/stream1"`
+	Username     string          `mapstructure:"username" doc:"User for basic or digest authentication." example:"viewer"`
+	Password     pipeline.Secret `mapstructure:"password" doc:"Password, as ${VARIABLE} from the environment." example:"${CAMERA_PASSWORD}"`
+	PasswordFile string          `mapstructure:"password_file" doc:"File that holds the password." example:"/run/secrets/gate"`
+	Transport    string          `mapstructure:"transport" enum:"auto,tcp,udp,tls" default:"auto" doc:"auto tries UDP, then TCP; tls is RTSP inside TLS with media interleaved."`
+	CAFile       string          `mapstructure:"ca_file" doc:"PEM file of the authorities that may sign the camera's certificate; default: the system's."`
+	Fingerprint  string          `mapstructure:"fingerprint" doc:"SHA-256 of the camera's certificate in hexadecimal; it is then the only one accepted." example:"5f:1c:…"`
+	Stall        time.Duration   `mapstructure:"stall" default:"5s" min:"100ms" doc:"Without a packet for this long the connection is made anew."`
+}
+
+// The values of Sample.Every.
+const (
+	EveryFrame    = "frame"
+	EveryKeyframe = "keyframe"
+)
+
+// Sample says which pictures are analysed: every frame (the default), every keyframe, or some a second.
+type Sample struct {
+	Every string  `mapstructure:"every" enum:"frame,keyframe" doc:"frame, or keyframe: only keyframes are decoded. Not together with fps."`
+	FPS   float64 `mapstructure:"fps" min:"0" doc:"Pictures a second, evenly spaced. Low values skip decoding what nothing depends on."`
+}

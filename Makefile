@@ -7,6 +7,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 FOR ?=
 FUZZTIME ?= 20s
 TESTFLAGS ?=
+BENCHFLAGS ?=
+DOCKERFLAGS ?=
 PACKAGES ?= ./...
 
 # What go needs (flags of cgo, where ONNX Runtime is) stands in scripts/env alone.
@@ -44,6 +46,34 @@ test: setup-test ## every test; what was skipped is listed with its reason
 race: setup-test ## every test under the race detector
 	@$(ENV) && ./scripts/test -race $(TESTFLAGS) $(PACKAGES)
 
+.PHONY: lint
+lint: setup ## gofmt, go vet, golangci-lint
+	@$(ENV) && ./scripts/lint $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: setup-test ## every fuzz target, each for FUZZTIME (20s)
+	@$(ENV) && ./scripts/fuzz $(FUZZTIME) $(PACKAGES)
+
+.PHONY: bench
+bench: build ## measure stages, whole pipelines and their limit
+	@$(ENV) && exec bin/sightline bench $(BENCHFLAGS)
+
+.PHONY: cross-arm64
+cross-arm64: ## bin/arm64/: everything, built for arm64
+	@./scripts/setup arm64
+	@echo "cross-arm64: building for arm64 into bin/arm64/"
+	@export SIGHTLINE_ARCH=arm64; $(GO) build $(PACKAGES) && \
+		go build -trimpath -ldflags '$(LDFLAGS)' -o bin/arm64/ ./cmd/...
+
+.PHONY: test-arm64
+test-arm64: ## the tests that run well under emulation, built for arm64
+	@./scripts/setup arm64-test
+	@./scripts/test-arm64 $(TESTFLAGS)
+
+.PHONY: docker
+docker: ## the container image sightline:cpu (DOCKERFLAGS for docker build)
+	docker build --target cpu --build-arg VERSION=$(VERSION) -t sightline:cpu $(DOCKERFLAGS) .
+
 .PHONY: clean
-clean: ## remove what was built (not .deps/)
+clean: ## remove what was built (.deps/, which was fetched, stays)
 	rm -rf bin

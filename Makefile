@@ -60,14 +60,14 @@ bench: build ## measure stages, whole pipelines and their limit
 
 .PHONY: cross-arm64
 cross-arm64: ## bin/arm64/: everything, built for arm64
-	@./scripts/setup arm64
+	@./scripts/setup cross arm64
 	@echo "cross-arm64: building for arm64 into bin/arm64/"
 	@export SIGHTLINE_ARCH=arm64; $(GO) build $(PACKAGES) && \
 		go build -trimpath -ldflags '$(LDFLAGS)' -o bin/arm64/ ./cmd/...
 
 .PHONY: test-arm64
 test-arm64: ## the tests that run well under emulation, built for arm64
-	@./scripts/setup arm64-test
+	@./scripts/setup cross-test arm64
 	@./scripts/test-arm64 $(TESTFLAGS)
 
 .PHONY: docker

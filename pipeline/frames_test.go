@@ -1,0 +1,181 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sightline/pipeline"
+)
+
+var open = make(chan struct{}) // a stop that never closes
+
+func dropped(stats *pipeline.Stats, source string, r pipeline.Reason) uint64 {
+	return stats.Counter(pipeline.FramesDropped, "stage", "scene", "source", source, "reason", string(r)).Value()
+}
+
+func frame(pool *pipeline.FramePool, source, region string, sequence uint64) *pipeline.Frame {
+	f := pool.New(2, 2)
+	f.Source, f.Region, f.Sequence = source, region, sequence
+	return f
+}
+
+func TestTheNewestFrameOfASourceWinsAndTheOldOneIsCounted(t *testing.T) {
+	stats := pipeline.NewStats()
+	inbox := pipeline.NewInbox("scene", stats)
+	link := inbox.Link("gate")
+	var pool pipeline.FramePool
+	for n := range uint64(5) {
+		link.Put(frame(&pool, "gate", "", n+1))
+	}
+	got, err := inbox.Take(t.Context(), open, 8, 0, nil)
+	if err != nil || len(got) != 1 || got[0].Sequence != 5 || got[0].Dropped != 4 {
+		t.Fatalf("took %+v, %v; want frame 5 after 4 dropped", got, err)
+	}
+	if n := dropped(stats, "gate", pipeline.DropSuperseded); n != 4 {
+		t.Errorf("%d counted as superseded, want 4", n)
+	}
+}
+
+func TestOneFastCameraDoesNotCrowdOutAnother(t *testing.T) {
+	inbox := pipeline.NewInbox("scene", pipeline.NewStats())
+	fast, slow := inbox.Link("fast"), inbox.Link("slow")
+	var pool pipeline.FramePool
+	slow.Put(frame(&pool, "slow", "", 1))
+	seen := map[string]int{}
+	for n := range uint64(4) {
+		fast.Put(frame(&pool, "fast", "", n+1))
+		got, err := inbox.Take(t.Context(), open, 1, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[got[0].Source]++
+	}
+	if seen["slow"] != 1 {
+		t.Errorf("the slow camera's frame was not taken in 4 turns: %v", seen)
+	}
+}
+
+func TestEachRegionHasItsOwnPlace(t *testing.T) {
+	inbox := pipeline.NewInbox("scene", pipeline.NewStats())
+	link := inbox.Link("gate")
+	var pool pipeline.FramePool
+	link.Put(frame(&pool, "gate", "left", 1))
+	link.Put(frame(&pool, "gate", "right", 1))
+	got, err := inbox.Take(t.Context(), open, 8, 0, nil)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("took %d frames, %v; want one of each region", len(got), err)
+	}
+}
+
+func TestAStaleFrameIsDroppedByName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stats := pipeline.NewStats()
+		inbox := pipeline.NewInbox("scene", stats)
+		link := inbox.Link("gate")
+		var pool pipeline.FramePool
+		f := frame(&pool, "gate", "", 1)
+		f.Deadline = time.Now().Add(500 * time.Millisecond)
+		link.Put(f)
+		time.Sleep(501 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if got, err := inbox.Take(ctx, make(chan struct{}), 1, 0, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("took %v, %v; want nothing", got, err)
+		}
+		if n := dropped(stats, "gate", pipeline.DropStale); n != 1 {
+			t.Errorf("%d counted as stale, want 1", n)
+		}
+	})
+}
+
+func TestABatchWaitsForTheOtherCamerasButNotLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{}) // of this bubble
+		inbox := pipeline.NewInbox("scene", pipeline.NewStats())
+		a, b := inbox.Link("a"), inbox.Link("b")
+		var pool pipeline.FramePool
+		a.Put(frame(&pool, "a", "", 1))
+		b.Put(frame(&pool, "b", "", 1))
+		first, err := inbox.Take(t.Context(), stop, 4, time.Second, nil)
+		if err != nil || len(first) != 2 {
+			t.Fatalf("took %d, %v; want both at once", len(first), err)
+		}
+		began := time.Now()
+		a.Put(frame(&pool, "a", "", 2))
+		time.AfterFunc(10*time.Millisecond, func() { b.Put(frame(&pool, "b", "", 2)) })
+		if got, _ := inbox.Take(t.Context(), stop, 4, time.Second, nil); len(got) != 2 || time.Since(began) != 10*time.Millisecond {
+			t.Errorf("took %d after %s, want 2 after 10ms", len(got), time.Since(began))
+		}
+		a.Put(frame(&pool, "a", "", 3))
+		began = time.Now()
+		if got, _ := inbox.Take(t.Context(), stop, 4, 20*time.Millisecond, nil); len(got) != 1 || time.Since(began) != 20*time.Millisecond {
+			t.Errorf("took %d after %s, want 1 after 20ms", len(got), time.Since(began))
+		}
+	})
+}
+
+func TestAStoppedInboxGivesWhatIsLeftAndThenEnds(t *testing.T) {
+	inbox := pipeline.NewInbox("scene", pipeline.NewStats())
+	link := inbox.Link("gate")
+	var pool pipeline.FramePool
+	link.Put(frame(&pool, "gate", "", 1))
+	stop := make(chan struct{})
+	close(stop)
+	if got, err := inbox.Take(t.Context(), stop, 1, 0, nil); err != nil || len(got) != 1 {
+		t.Fatalf("took %d, %v; want the frame that waited", len(got), err)
+	}
+	if _, err := inbox.Take(t.Context(), stop, 1, 0, nil); !errors.Is(err, pipeline.ErrClosed) {
+		t.Errorf("error %v, want ErrClosed", err)
+	}
+}
+
+func TestALinkWantsNothingBeforeItIsOpenAndAfterItIsShut(t *testing.T) {
+	stats := pipeline.NewStats()
+	inbox := pipeline.NewInbox("scene", stats)
+	link := inbox.Link("gate")
+	if link.Wish() != nil {
+		t.Error("wants something before it is open")
+	}
+	link.Open(pipeline.Wish{Width: 224, Height: 224})
+	if w := link.Wish(); w == nil || len(w.Regions) != 1 || w.Regions[0] != pipeline.Whole {
+		t.Errorf("wish %+v, want the whole picture", w)
+	}
+	var pool pipeline.FramePool
+	link.Put(frame(&pool, "gate", "", 1))
+	link.Shut()
+	if link.Wish() != nil || dropped(stats, "gate", pipeline.DropStopping) != 1 {
+		t.Error("shut link still wants, or did not count what waited")
+	}
+}
+
+func TestPuttingAndTakingAllocatesNothing(t *testing.T) {
+	inbox := pipeline.NewInbox("scene", pipeline.NewStats())
+	link := inbox.Link("gate")
+	f := (&pipeline.FramePool{}).New(2, 2)
+	into := make([]*pipeline.Frame, 0, 4)
+	n := testing.AllocsPerRun(1000, func() {
+		link.Put(f)
+		if got, err := inbox.Take(context.Background(), open, 4, 0, into); err != nil || len(got) != 1 {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations per frame, want none", n)
+	}
+}
+
+func TestAFrameReleasedTooOftenIsAProgrammingError(t *testing.T) {
+	f := (&pipeline.FramePool{}).New(1, 1)
+	f.Retain()
+	f.Release()
+	f.Release()
+	defer func() {
+		if recover() == nil {
+			t.Error("third release of two holds did not panic")
+		}
+	}()
+	f.Release()
+}

@@ -1,0 +1,168 @@
+// Package web shows a running pipeline on HTTP: health, readiness, metrics, status and a page.
+package web
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"sightline/pipeline"
+)
+
+// The kinds of stages.
+const (
+	Capture  = "capture"
+	Classify = "classify"
+	Publish  = "publish"
+)
+
+// Stage is one stage as the board knows it.
+type Stage struct {
+	Name  string
+	Kind  string // Capture, Classify or Publish
+	Stats *pipeline.Stats
+}
+
+// Board holds what is known of a running pipeline: its stages, their statuses and metrics, and the
+// newest result of each source. Its methods may be called from any goroutine.
+type Board struct {
+	Device  string
+	Name    string // of the pipeline
+	Version string
+	Stages  []Stage
+	Began   time.Time
+
+	mu       sync.Mutex
+	statuses map[string]pipeline.Status
+	latest   map[resultKey]Latest
+}
+
+var _ pipeline.Sink = (*Board)(nil)
+
+type resultKey struct{ source, stage, region string }
+
+// Latest is the newest result of one source, stage and region.
+type Latest struct {
+	Source     string    `json:"source"`
+	Stage      string    `json:"stage"`
+	Region     string    `json:"region,omitempty"`
+	Class      string    `json:"class"` // empty when no class reaches the threshold
+	Confidence float32   `json:"confidence"`
+	Captured   time.Time `json:"captured"`
+	Since      time.Time `json:"since"` // capture time of the first result in a row with this class
+	Age        float64   `json:"age"`   // seconds from capture to the board
+}
+
+// Report takes a stage's status.
+func (b *Board) Report(s pipeline.Status) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.statuses == nil {
+		b.statuses = map[string]pipeline.Status{}
+	}
+	b.statuses[s.Stage] = s
+}
+
+// Open makes the board a sink.
+func (b *Board) Open(context.Context, pipeline.Env) error { return nil }
+
+// Deliver notes results; it never waits and never fails.
+func (b *Board) Deliver(_ context.Context, messages []pipeline.Message) error {
+	for _, m := range messages {
+		if m.Result != nil {
+			b.note(m.Result)
+		}
+	}
+	return nil
+}
+
+// Close does nothing.
+func (b *Board) Close(context.Context) error { return nil }
+
+func (b *Board) note(r *pipeline.Result) {
+	now := Latest{
+		Source: r.Source, Stage: r.Stage, Region: r.Region, Captured: r.Captured, Since: r.Captured,
+		Age: time.Since(r.Captured).Seconds(),
+	}
+	if r.Top != nil {
+		now.Class, now.Confidence = r.Top.Class, r.Top.Confidence
+	}
+	key := resultKey{r.Source, r.Stage, r.Region}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.latest == nil {
+		b.latest = map[resultKey]Latest{}
+	}
+	if before, ok := b.latest[key]; ok && before.Class == now.Class {
+		now.Since = before.Since
+	}
+	b.latest[key] = now
+}
+
+// Ready tells whether every model is warm and has answered a frame; if not, what is missing.
+func (b *Board) Ready() (bool, string) {
+	for _, s := range b.Stages {
+		if s.Kind != Classify {
+			continue
+		}
+		b.mu.Lock()
+		status, ok := b.statuses[s.Name]
+		b.mu.Unlock()
+		if !ok || status.State != pipeline.StateOnline {
+			return false, s.Name + ": the model is not ready"
+		}
+		if total(s.Stats.Snapshot(), pipeline.FramesAnalysed) == 0 {
+			return false, s.Name + ": no frame has gone through yet"
+		}
+	}
+	return true, ""
+}
+
+// Report, as /status gives it.
+type report struct {
+	Device  string        `json:"device"`
+	Name    string        `json:"pipeline"`
+	Version string        `json:"version"`
+	Began   time.Time     `json:"began"`
+	Ready   bool          `json:"ready"`
+	Missing string        `json:"missing,omitempty"`
+	Stages  []stageReport `json:"stages"`
+	Latest  []Latest      `json:"latest"`
+}
+
+type stageReport struct {
+	Name   string             `json:"name"`
+	Kind   string             `json:"kind"`
+	State  pipeline.State     `json:"state"`
+	Reason string             `json:"reason,omitempty"`
+	Detail string             `json:"detail,omitempty"`
+	Since  time.Time          `json:"since"`
+	Counts map[string]float64 `json:"counts"`          // totals by metric name, without prefix and _total
+	Drops  map[string]float64 `json:"drops,omitempty"` // dropped frames by reason
+}
+
+func (b *Board) report() report {
+	out := report{Device: b.Device, Name: b.Name, Version: b.Version, Began: b.Began}
+	out.Ready, out.Missing = b.Ready()
+	b.mu.Lock()
+	statuses := maps.Clone(b.statuses)
+	out.Latest = slices.SortedFunc(maps.Values(b.latest), func(x, y Latest) int {
+		return cmp.Or(cmp.Compare(x.Source, y.Source), cmp.Compare(x.Stage, y.Stage), cmp.Compare(x.Region, y.Region))
+	})
+	b.mu.Unlock()
+	for _, s := range b.Stages {
+		status, ok := statuses[s.Name]
+		if !ok {
+			status = pipeline.Status{State: pipeline.StateStarting, Since: b.Began}
+		}
+		counts, drops := summarise(s.Stats.Snapshot())
+		out.Stages = append(out.Stages, stageReport{
+			Name: s.Name, Kind: s.Kind, State: status.State, Reason: status.Reason, Detail: status.Detail,
+			Since: status.Since, Counts: counts, Drops: drops,
+		})
+	}
+	return out
+}

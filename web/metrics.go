@@ -1,0 +1,90 @@
+package web
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sightline/pipeline"
+)
+
+// collector gives the statistics of all stages to Prometheus.
+type collector struct{ board *Board }
+
+// Describe sends nothing: which series exist is known only when they are read.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends every series as it is now.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	help := map[string]string{}
+	for _, m := range pipeline.Metrics {
+		help[m.Name] = m.Help
+	}
+	for _, stage := range c.board.Stages {
+		for _, s := range stage.Stats.Snapshot() {
+			out <- metric(s, help[s.Name], c.board.Device)
+		}
+	}
+}
+
+func metric(s pipeline.Sample, help, device string) prometheus.Metric {
+	names, values := []string{"device"}, []string{device}
+	for i := 0; i+1 < len(s.Labels); i += 2 {
+		names, values = append(names, s.Labels[i]), append(values, s.Labels[i+1])
+	}
+	desc := prometheus.NewDesc(s.Name, help, names, nil)
+	var m prometheus.Metric
+	var err error
+	switch s.Kind {
+	case pipeline.KindCounter:
+		m, err = prometheus.NewConstMetric(desc, prometheus.CounterValue, s.Value, values...)
+	case pipeline.KindHistogram:
+		m, err = histogram(desc, s, values)
+	default:
+		m, err = prometheus.NewConstMetric(desc, prometheus.GaugeValue, s.Value, values...)
+	}
+	if err != nil {
+		return prometheus.NewInvalidMetric(desc, err)
+	}
+	return m
+}
+
+func histogram(desc *prometheus.Desc, s pipeline.Sample, values []string) (prometheus.Metric, error) {
+	buckets, count := make(map[float64]uint64, len(pipeline.Buckets)), uint64(0)
+	for i, n := range s.Counts {
+		count += n
+		if i < len(pipeline.Buckets) {
+			buckets[pipeline.Buckets[i]] = count
+		}
+	}
+	return prometheus.NewConstHistogram(desc, count, s.Sum, buckets, values...)
+}
+
+// total adds up all series of a metric.
+func total(samples []pipeline.Sample, m pipeline.Metric) float64 {
+	var sum float64
+	for _, s := range samples {
+		if s.Name == m.Name {
+			sum += s.Value
+		}
+	}
+	return sum
+}
+
+// summarise adds up counters by metric, and dropped frames by reason.
+func summarise(samples []pipeline.Sample) (counts, drops map[string]float64) {
+	counts, drops = map[string]float64{}, map[string]float64{}
+	for _, s := range samples {
+		if s.Kind != pipeline.KindCounter {
+			continue
+		}
+		short := strings.TrimSuffix(strings.TrimPrefix(s.Name, "sightline_"), "_total")
+		counts[short] += s.Value
+		at := slices.Index(s.Labels, "reason")
+		if s.Name == pipeline.FramesDropped.Name && at >= 0 && s.Value > 0 {
+			drops[s.Labels[at+1]] += s.Value
+		}
+	}
+	return counts, drops
+}

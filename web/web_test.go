@@ -1,0 +1,130 @@
+package web_test
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"sightline/pipeline"
+	"sightline/web"
+)
+
+type fixture struct {
+	board   *web.Board
+	stats   *pipeline.Stats
+	handler http.Handler
+}
+
+func newFixture() fixture {
+	stats := pipeline.NewStats()
+	board := &web.Board{Device: "dev", Name: "front", Version: "1", Began: time.Now(), Stages: []web.Stage{
+		{Name: "cloud", Kind: web.Publish, Stats: pipeline.NewStats()},
+		{Name: "scene", Kind: web.Classify, Stats: stats},
+	}}
+	server := &web.Server{Board: board, Log: slog.New(slog.DiscardHandler)}
+	return fixture{board: board, stats: stats, handler: server.Handler()}
+}
+
+func (f fixture) ask(t *testing.T, path, host string) (int, string) {
+	t.Helper()
+	request := httptest.NewRequest(http.MethodGet, path, nil)
+	request.Host = host
+	recorder := httptest.NewRecorder()
+	f.handler.ServeHTTP(recorder, request)
+	body, err := io.ReadAll(recorder.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return recorder.Code, string(body)
+}
+
+func TestReadyOnlyOnceTheModelIsWarmAndAFrameHasGoneThrough(t *testing.T) {
+	f := newFixture()
+	if code, body := f.ask(t, "/readyz", "localhost"); code != 503 || !strings.Contains(body, "model is not ready") {
+		t.Errorf("before the model: %d %q", code, body)
+	}
+	f.board.Report(pipeline.Status{Stage: "scene", State: pipeline.StateOnline})
+	if code, body := f.ask(t, "/readyz", "localhost"); code != 503 || !strings.Contains(body, "no frame") {
+		t.Errorf("before a frame: %d %q", code, body)
+	}
+	f.stats.Counter(pipeline.FramesAnalysed, "stage", "scene", "source", "gate").Add(1)
+	if code, body := f.ask(t, "/readyz", "localhost"); code != 200 {
+		t.Errorf("after a frame: %d %q", code, body)
+	}
+	f.board.Report(pipeline.Status{Stage: "scene", State: pipeline.StateStarting})
+	if code, _ := f.ask(t, "/readyz", "localhost"); code != 503 {
+		t.Errorf("model gone again: %d", code)
+	}
+	if code, _ := f.ask(t, "/healthz", "127.0.0.1:9640"); code != 200 {
+		t.Errorf("health: %d", code)
+	}
+}
+
+func TestMetricsAreRealHistogramsAndCounters(t *testing.T) {
+	f := newFixture()
+	f.stats.Counter(pipeline.FramesAnalysed, "stage", "scene", "source", "gate").Add(7)
+	h := f.stats.Histogram(pipeline.InferSeconds, "stage", "scene")
+	h.Observe(4 * time.Millisecond)
+	h.Observe(40 * time.Second)
+	_, body := f.ask(t, "/metrics", "[::1]:9640")
+	for _, line := range []string{
+		`sightline_frames_analysed_total{device="dev",source="gate",stage="scene"} 7`,
+		`sightline_infer_seconds_bucket{device="dev",stage="scene",le="0.003"} 0`,
+		`sightline_infer_seconds_bucket{device="dev",stage="scene",le="0.005"} 1`,
+		`sightline_infer_seconds_bucket{device="dev",stage="scene",le="+Inf"} 2`,
+		`sightline_infer_seconds_sum{device="dev",stage="scene"} 40.004`,
+		`# TYPE sightline_infer_seconds histogram`,
+		`process_resident_memory_bytes`,
+	} {
+		if !strings.Contains(body, line) {
+			t.Errorf("no line %q", line)
+		}
+	}
+}
+
+func TestStatusShowsStagesCountsAndTheNewestResult(t *testing.T) {
+	f := newFixture()
+	f.stats.Drops("scene", "gate").Add(pipeline.DropStale, 3)
+	captured := time.Now()
+	for i, class := range []string{"cat", "dog", "dog"} {
+		result := &pipeline.Result{Source: "gate", Stage: "scene", Captured: captured.Add(time.Duration(i) * time.Second),
+			Top: &pipeline.Prediction{Class: class, Confidence: 0.5}}
+		if err := f.board.Deliver(t.Context(), []pipeline.Message{{Result: result}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, body := f.ask(t, "/status", "localhost:9640")
+	var got struct {
+		Stages []struct {
+			Name, State string
+			Drops       map[string]float64
+		}
+		Latest []web.Latest
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Stages) != 2 || got.Stages[1].Drops["stale"] != 3 || got.Stages[0].State != "starting" {
+		t.Errorf("stages %+v", got.Stages)
+	}
+	if len(got.Latest) != 1 || got.Latest[0].Class != "dog" || !got.Latest[0].Since.Equal(captured.Add(time.Second)) {
+		t.Errorf("latest %+v, want dog since the second result", got.Latest)
+	}
+}
+
+func TestNamesThatAreNotThisMachinesAreRefused(t *testing.T) {
+	f := newFixture()
+	for _, host := range []string{"evil.example", "evil.example:9640", "192.0.2.1:9640", ""} {
+		if code, _ := f.ask(t, "/status", host); code != http.StatusForbidden {
+			t.Errorf("host %q: %d, want 403", host, code)
+		}
+	}
+	if code, body := f.ask(t, "/", "localhost:9640"); code != 200 || !strings.Contains(body, "Sightline") {
+		t.Errorf("page: %d", code)
+	}
+}

@@ -1,0 +1,257 @@
+// Package decode turns encoded access units into pictures, by libavcodec of FFmpeg 4.4 to 7, in
+// software or on hardware.
+package decode
+
+/*
+#cgo pkg-config: libavcodec libavutil
+#include <stdlib.h>
+#include "decode.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"sightline/pipeline"
+	"sightline/sources/libav"
+	"sightline/sources/picture"
+)
+
+// Options says what is decoded, by what.
+type Options struct {
+	Codec pipeline.Codec
+	// Decoder is one of Names, or auto, the default: the first hardware decoder that decodes a
+	// picture correctly on this machine, else software.
+	Decoder string
+	// MaxPixels refuses larger pictures before memory is taken for them; default 8192×4352, what
+	// level 6.2 of H.264 allows.
+	MaxPixels int64
+}
+
+const (
+	defaultMaxPixels = 8192 * 4352
+	maxUnit          = 64 << 20 // bytes of an encoded access unit
+	maxPictures      = 64       // out of one unit; more means a decoder gone mad
+)
+
+// ErrRefused is returned when a named hardware decoder does not take the stream.
+var ErrRefused = errors.New("the device does not take this stream")
+
+// Skip says what the decoder leaves out.
+type Skip int
+
+// What a decoder can leave out.
+const (
+	SkipNothing      Skip = C.SL_SKIP_NOTHING
+	SkipNonReference Skip = C.SL_SKIP_NON_REFERENCE // pictures that no other builds on
+)
+
+// Decoder decodes one stream. It is used from one goroutine at a time.
+type Decoder struct {
+	options Options
+	how     method
+	c       *C.sl_decoder
+	skip    Skip
+	pending table
+	picture picture.Picture
+}
+
+// Open opens a decoder. A named one that does not work here is an error that says why, and what does
+// work. Close frees it.
+func Open(o Options) (*Decoder, error) {
+	if o.MaxPixels == 0 {
+		o.MaxPixels = defaultMaxPixels
+	}
+	how, err := choose(o)
+	if err != nil {
+		return nil, fmt.Errorf("open %s decoder: %w", o.Codec, err)
+	}
+	d := &Decoder{options: o, how: how}
+	if err := d.open(); err != nil {
+		return nil, fmt.Errorf("open %s decoder: %w", o.Codec, err)
+	}
+	return d, nil
+}
+
+func (d *Decoder) open() error {
+	c, err := d.how.open(d.options)
+	if err != nil {
+		return err
+	}
+	d.c = c
+	C.sl_decoder_skip(c, C.int(d.skip))
+	return nil
+}
+
+// Name says what decodes, such as "h264 (software, libavcodec 59.37.100)". It can change with the
+// first picture, when hardware taken by auto refuses the stream.
+func (d *Decoder) Name() string {
+	how := d.how.name
+	if d.c != nil && how != Software && C.sl_decoder_refused(d.c) != 0 {
+		how = "software, refused by " + how
+	}
+	return fmt.Sprintf("%s (%s, libavcodec %s)", d.options.Codec, how, libav.Version())
+}
+
+// Skip sets what is left out from now on.
+func (d *Decoder) Skip(s Skip) {
+	d.skip = s
+	if d.c != nil {
+		C.sl_decoder_skip(d.c, C.int(s))
+	}
+}
+
+// Decode decodes one access unit, which has the number sequence, and calls take for each picture that
+// comes out: of the unit itself, or of earlier ones where pictures are reordered. The picture and its
+// samples are valid during the call of take only.
+//
+// An error concerns this unit (it gave no picture); the next ones can still be decoded. After
+// ErrRefused none can.
+func (d *Decoder) Decode(unit *pipeline.Unit, sequence uint64, take func(*picture.Picture)) error {
+	if d.c == nil {
+		return fmt.Errorf("decode %s unit %d: the decoder is closed", d.options.Codec, sequence)
+	}
+	size, err := d.fill(unit)
+	if err != nil {
+		return fmt.Errorf("decode %s unit %d: %w", d.options.Codec, sequence, err)
+	}
+	tag := d.pending.add(unit, sequence)
+	code := int(C.sl_decoder_send(d.c, C.size_t(size), C.int64_t(tag)))
+	if libav.Again(code) {
+		if err := d.receive(take); err != nil {
+			return err
+		}
+		code = int(C.sl_decoder_send(d.c, C.size_t(size), C.int64_t(tag)))
+	}
+	failed := d.receive(take)
+	if code < 0 {
+		failed = d.wrap(code)
+	}
+	if failed != nil {
+		d.pending.forget(tag)
+		return fmt.Errorf("decode %s unit %d: %w", d.options.Codec, sequence, failed)
+	}
+	return nil
+}
+
+// fill copies the unit into libav's input: as a byte stream (Annex B), or a JPEG as it is.
+func (d *Decoder) fill(unit *pipeline.Unit) (int, error) {
+	const startCode = 4
+	size := 0
+	for _, n := range unit.NALs {
+		size += startCode + len(n)
+	}
+	if size == 0 || size > maxUnit {
+		return 0, fmt.Errorf("%d bytes, want 1 to %d", size, maxUnit)
+	}
+	input := C.sl_decoder_input(d.c, C.size_t(size))
+	if input == nil {
+		return 0, fmt.Errorf("no memory for %d bytes", size)
+	}
+	buffer := unsafe.Slice((*byte)(input), size)
+	if d.options.Codec == pipeline.MJPEG {
+		return copy(buffer, unit.NALs[0]), nil
+	}
+	at := 0
+	for _, n := range unit.NALs {
+		at += copy(buffer[at:], "\x00\x00\x00\x01")
+		at += copy(buffer[at:], n)
+	}
+	return at, nil
+}
+
+// receive gives take the pictures that are ready.
+func (d *Decoder) receive(take func(*picture.Picture)) error {
+	for range maxPictures {
+		var out *C.sl_picture
+		code := int(C.sl_decoder_receive(d.c, &out))
+		switch {
+		case libav.Again(code), libav.End(code):
+			return nil
+		case code < 0:
+			return d.wrap(code)
+		}
+		if d.pending.answer(int64(out.tag), &d.picture) {
+			describe(out, &d.picture)
+			take(&d.picture)
+		}
+	}
+	return fmt.Errorf("more than %d pictures out of one unit", maxPictures)
+}
+
+func (d *Decoder) wrap(code int) error {
+	switch {
+	case C.sl_decoder_refused(d.c) != 0 && d.how.strict:
+		return fmt.Errorf("%s: %w", d.how.name, ErrRefused)
+	case code == int(C.sl_unsupported_format()):
+		return fmt.Errorf("pixel format %s is not supported", C.GoString(C.sl_decoder_format(d.c)))
+	case code == invalidArgument:
+		return fmt.Errorf("%w (pictures of more than %d pixels are refused)", &libav.Error{Code: code}, d.options.MaxPixels)
+	}
+	return &libav.Error{Code: code}
+}
+
+func describe(c *C.sl_picture, p *picture.Picture) {
+	p.Width, p.Height = int(c.width), int(c.height)
+	p.Model = [...]picture.Model{C.SL_GRAY: picture.Gray, C.SL_YUV: picture.YUV, C.SL_RGB: picture.RGB}[c.model]
+	p.Matrix = [...]picture.Matrix{C.SL_BT601: picture.BT601, C.SL_BT709: picture.BT709, C.SL_BT2020: picture.BT2020}[c.matrix]
+	p.FullRange = c.full_range != 0
+	p.SubX, p.SubY, p.Depth, p.Shift = uint8(c.sub_x), uint8(c.sub_y), uint8(c.depth), uint8(c.shift)
+	p.Key, p.Corrupt = c.key != 0, c.corrupt != 0
+	for i := range p.Count() {
+		from := &c.components[i]
+		p.Components[i] = picture.Component{
+			Data:   unsafe.Slice((*byte)(from.data), int(from.size)),
+			Stride: int(from.stride), Step: int(from.step),
+		}
+	}
+}
+
+// Missing returns how many units, since it was last called, turned out to give no picture although
+// Decode reported no error: a second field, or a picture the decoder could not or need not make.
+// Whether one does is known 32 units later, or at Drain and Reset.
+func (d *Decoder) Missing() int { return d.pending.takeMissing() }
+
+// Drain gives take the pictures that are still inside. The next unit must be a keyframe.
+func (d *Decoder) Drain(take func(*picture.Picture)) error {
+	if d.c == nil {
+		return nil
+	}
+	var err error
+	if code := int(C.sl_decoder_end(d.c)); code < 0 && !libav.End(code) {
+		err = d.wrap(code)
+	} else {
+		err = d.receive(take)
+	}
+	if resetErr := d.Reset(); err == nil {
+		err = resetErr
+	}
+	if err != nil {
+		return fmt.Errorf("drain %s decoder: %w", d.options.Codec, err)
+	}
+	return nil
+}
+
+// Reset forgets what is inside. The next unit must be a keyframe.
+func (d *Decoder) Reset() error {
+	d.pending.clear()
+	if d.c == nil {
+		return nil
+	}
+	if !d.how.reopens {
+		C.sl_decoder_reset(d.c)
+		return nil
+	}
+	C.sl_decoder_close(d.c)
+	d.c = nil
+	return d.open()
+}
+
+// Close frees the decoder. It may be called again.
+func (d *Decoder) Close() error {
+	C.sl_decoder_close(d.c)
+	d.c = nil
+	return nil
+}

@@ -50,11 +50,13 @@ func (w *walker) list(path string, n *yaml.Node, f field) ([]any, bool) {
 		w.problem(path, n, "is empty", "")
 		return nil, false
 	}
-	out, element := make([]any, 0, len(n.Content)), f.element()
+	out, element, refused := make([]any, 0, len(n.Content)), f.element(), false
 	for i, item := range n.Content {
-		if value, ok := w.value(path+"["+strconv.Itoa(i)+"]", item, item, element); ok {
-			out = append(out, value)
+		value, ok := w.value(path+"["+strconv.Itoa(i)+"]", item, item, element)
+		if !ok {
+			value, refused = reflect.Zero(element.typ).Interface(), true // keeps the others' places
 		}
+		out = append(out, value)
 	}
-	return out, f.typ.Kind() != reflect.Array || len(out) == len(n.Content)
+	return out, f.typ.Kind() != reflect.Array || !refused
 }

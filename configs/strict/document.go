@@ -38,6 +38,12 @@ func (d *Document) Given(path string) bool {
 	return ok
 }
 
+// Stands tells whether the key is in the file, whatever is wrong with its value.
+func (d *Document) Stands(path string) bool {
+	_, ok := d.places[path]
+	return ok
+}
+
 // Written returns the value as it stands in the file: variables are not replaced, so a message may
 // show it.
 func (d *Document) Written(path string) string { return d.given[path] }

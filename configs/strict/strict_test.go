@@ -336,7 +336,10 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var r root
 		_, problems := strict.Decode("f", data, &r, opts)
-		lines := strings.Count(string(data), "\n") + 2
+		lines := 2 + strings.Count(string(data), "\n")
+		for _, other := range []string{"\r", "\u0085", "\u2028", "\u2029"} { // YAML 1.1 §4.2
+			lines += strings.Count(string(data), other)
+		}
 		for _, p := range problems {
 			if p.Line < 0 || p.Line > lines || p.Problem == "" {
 				t.Errorf("%#v in a file of %d lines", p, lines)

@@ -1,0 +1,72 @@
+package configs
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"sightline/configs/strict"
+	"sightline/models"
+)
+
+// model checks one classify stage and returns it settled.
+func (c *checker) model(path string, m models.Config) models.Config {
+	c.inputs(path, m.Inputs, "sources", slices.Sorted(maps.Keys(c.p.Sources)))
+	c.modelFile(path, &m)
+	for _, name := range slices.Sorted(maps.Keys(m.Regions)) {
+		c.region(path+".regions."+name, m.Regions[name])
+	}
+	if c.doc.Given(path+".gpu") && m.Provider == "cpu" {
+		c.warn(path+".gpu", "has no effect with provider cpu", "write provider: cuda, tensorrt or auto")
+	}
+	if c.doc.Given(path+".batch.wait") && m.Batch.Wait > 0 && m.Batch.Max == 1 {
+		c.warn(path+".batch.wait", "has no effect with max 1", "write how many frames a batch may have in max")
+	}
+	for _, input := range m.Inputs {
+		if s, ok := c.p.Sources[input]; ok && m.Batch.Max > 1 && m.Batch.Wait >= s.Staleness {
+			c.problem(path+".batch.wait", "is not below the staleness of "+input+", so frames go stale in it", "write less than "+s.Staleness.String())
+			break
+		}
+	}
+	return m
+}
+
+// modelFile checks that a model is built in, or a file.
+func (c *checker) modelFile(path string, m *models.Config) {
+	key := path + ".model"
+	switch {
+	case !c.doc.Given(key):
+		c.existing(path+".card", &m.Card)
+	case slices.Contains(c.opts.BuiltIn, m.Model):
+		if c.doc.Given(path + ".card") {
+			c.problem(path+".card", "is there for a built-in model, which has its own", "remove it")
+		}
+	case !strings.ContainsAny(m.Model, "/."):
+		suggestion := "write the path of a .onnx file"
+		if near := strict.Nearest(m.Model, c.opts.BuiltIn); near != "" {
+			suggestion = "did you mean " + near + "?"
+		} else if len(c.opts.BuiltIn) > 0 {
+			suggestion += ", or a built-in: " + strings.Join(c.opts.BuiltIn, ", ")
+		}
+		c.problem(key, "is neither a built-in model nor a path", suggestion)
+	default:
+		c.existing(key, &m.Model)
+		c.existing(path+".card", &m.Card)
+	}
+}
+
+// region checks fractions: left, top, right, bottom.
+func (c *checker) region(path string, r [4]float64) {
+	sides := [4]string{"left", "top", "right", "bottom"}
+	for i, v := range r {
+		if v < 0 || v > 1 {
+			c.problem(path, sides[i]+" is not between 0 and 1", "write fractions of the picture's width and height")
+			return
+		}
+	}
+	if r[0] >= r[2] {
+		c.problem(path, "right is not beyond left", "the order is [left, top, right, bottom]")
+	} else if r[1] >= r[3] {
+		c.problem(path, "bottom is not below top", "the order is [left, top, right, bottom]")
+	}
+}

@@ -1,3 +1,4 @@
+// Package pipelinetest holds the contract suites of sources, classifiers and sinks, and what tests share.
 // Package pipelinetest holds what tests of several packages share.
 package pipelinetest
 

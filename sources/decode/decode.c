@@ -19,6 +19,8 @@ struct sl_decoder {
 	int strict, refused;
 	enum AVPixelFormat last_format;
 	sl_picture picture;
+	const sl_log *log;
+	char detail[SL_DETAIL];
 };
 
 static const AVCodec *find_codec(const char *codec)
@@ -108,19 +110,27 @@ static int prepare(sl_decoder *d, const sl_decoder_options *o)
 	return avcodec_open2(c, codec, NULL);
 }
 
+// Ends what log->collect began around a call that returned code.
+static int explain(sl_decoder *d, int code)
+{
+	d->log->collected(d->detail, sizeof d->detail);
+	return code;
+}
+
 int sl_decoder_open(sl_decoder **out, const sl_decoder_options *o)
 {
-	sl_decoder *d = av_mallocz(sizeof *d);
+	sl_decoder *d = *out = av_mallocz(sizeof *d);
 	if (!d)
 		return AVERROR(ENOMEM);
+	d->log = o->log;
 	d->device_format = d->last_format = AV_PIX_FMT_NONE;
-	int code = prepare(d, o);
-	if (code < 0) {
-		sl_decoder_close(d);
-		return code;
-	}
-	*out = d;
-	return 0;
+	d->log->collect();
+	return explain(d, prepare(d, o));
+}
+
+const char *sl_decoder_detail(const sl_decoder *d)
+{
+	return d->detail;
 }
 
 uint8_t *sl_decoder_input(sl_decoder *d, size_t size)
@@ -144,14 +154,16 @@ int sl_decoder_send(sl_decoder *d, size_t size, int64_t tag)
 	p->size = (int)size;
 	memset(p->data + size, 0, AV_INPUT_BUFFER_PADDING_SIZE);
 	p->pts = p->dts = tag;
-	int code = avcodec_send_packet(d->context, p);
+	d->log->collect();
+	int code = explain(d, avcodec_send_packet(d->context, p));
 	av_packet_unref(p);
 	return code;
 }
 
 int sl_decoder_end(sl_decoder *d)
 {
-	return avcodec_send_packet(d->context, NULL);
+	d->log->collect();
+	return explain(d, avcodec_send_packet(d->context, NULL));
 }
 
 static int matrix_of(const AVFrame *f)
@@ -228,7 +240,7 @@ static int describe(sl_decoder *d, const AVFrame *f, int hardware)
 	return 0;
 }
 
-int sl_decoder_receive(sl_decoder *d, const sl_picture **out)
+static int receive(sl_decoder *d)
 {
 	AVFrame *f = d->frame;
 	int code = avcodec_receive_frame(d->context, f);
@@ -247,8 +259,18 @@ int sl_decoder_receive(sl_decoder *d, const sl_picture **out)
 			return code;
 		f = d->copy;
 	}
-	*out = &d->picture;
 	return describe(d, f, hardware);
+}
+
+int sl_decoder_receive(sl_decoder *d)
+{
+	d->log->collect();
+	return explain(d, receive(d));
+}
+
+const sl_picture *sl_decoder_picture(const sl_decoder *d)
+{
+	return &d->picture;
 }
 
 void sl_decoder_reset(sl_decoder *d)

@@ -125,9 +125,12 @@ func (d *Decoder) Decode(unit *pipeline.Unit, sequence uint64, take func(*pictur
 		}
 		code = int(C.sl_decoder_send(d.c, C.size_t(size), C.int64_t(tag)))
 	}
-	failed := d.receive(take)
+	var failed error
 	if code < 0 {
 		failed = d.wrap(code)
+	}
+	if err := d.receive(take); failed == nil {
+		failed = err
 	}
 	if failed != nil {
 		d.pending.forget(tag)
@@ -165,14 +168,14 @@ func (d *Decoder) fill(unit *pipeline.Unit) (int, error) {
 // receive gives take the pictures that are ready.
 func (d *Decoder) receive(take func(*picture.Picture)) error {
 	for range maxPictures {
-		var out *C.sl_picture
-		code := int(C.sl_decoder_receive(d.c, &out))
+		code := int(C.sl_decoder_receive(d.c))
 		switch {
 		case libav.Again(code), libav.End(code):
 			return nil
 		case code < 0:
 			return d.wrap(code)
 		}
+		out := C.sl_decoder_picture(d.c)
 		if d.pending.answer(int64(out.tag), &d.picture) {
 			describe(out, &d.picture)
 			take(&d.picture)
@@ -187,10 +190,8 @@ func (d *Decoder) wrap(code int) error {
 		return fmt.Errorf("%s: %w", d.how.name, ErrRefused)
 	case code == int(C.sl_unsupported_format()):
 		return fmt.Errorf("pixel format %s is not supported", C.GoString(C.sl_decoder_format(d.c)))
-	case code == invalidArgument:
-		return fmt.Errorf("%w (pictures of more than %d pixels are refused)", &libav.Error{Code: code}, d.options.MaxPixels)
 	}
-	return &libav.Error{Code: code}
+	return &libav.Error{Code: code, Detail: C.GoString(C.sl_decoder_detail(d.c))}
 }
 
 func describe(c *C.sl_picture, p *picture.Picture) {

@@ -2,6 +2,8 @@
 #ifndef SIGHTLINE_DECODE_H
 #define SIGHTLINE_DECODE_H
 
+#include "../libav/libav.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +15,7 @@ typedef struct {
 	const char *device; // hardware device type such as "vaapi"; NULL: none
 	int strict;         // with device: a stream that the hardware refuses is an error, not decoded in software
 	int64_t max_pixels;
+	const sl_log *log;
 } sl_decoder_options;
 
 typedef struct {
@@ -38,8 +41,11 @@ typedef struct {
 // What sl_decoder_receive returns for a pixel format that cannot be described by sl_picture.
 int sl_unsupported_format(void);
 
-// All but the noted ones return 0 or an AVERROR.
+// Opens a decoder; the caller closes it, also after an error. Without memory *out is NULL.
+// All that return int return 0 or an AVERROR.
 int sl_decoder_open(sl_decoder **out, const sl_decoder_options *options);
+// What libav said of the error returned last; empty when nothing.
+const char *sl_decoder_detail(const sl_decoder *d);
 // Returns memory for an encoded unit of up to size bytes; NULL without memory.
 uint8_t *sl_decoder_input(sl_decoder *d, size_t size);
 // Sends the first size bytes of that memory; nothing is sent when no unit can be taken before
@@ -47,8 +53,9 @@ uint8_t *sl_decoder_input(sl_decoder *d, size_t size);
 int sl_decoder_send(sl_decoder *d, size_t size, int64_t tag);
 // Says that nothing more comes; pictures can still be received.
 int sl_decoder_end(sl_decoder *d);
-// Returns the next picture; *out belongs to the decoder.
-int sl_decoder_receive(sl_decoder *d, const sl_picture **out);
+// Makes the next picture the one that sl_decoder_picture returns.
+int sl_decoder_receive(sl_decoder *d);
+const sl_picture *sl_decoder_picture(const sl_decoder *d);
 // Forgets everything but the settings; units can be sent again.
 void sl_decoder_reset(sl_decoder *d);
 void sl_decoder_skip(sl_decoder *d, int skip);

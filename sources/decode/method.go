@@ -143,9 +143,18 @@ func (m method) open(o Options) (*C.sl_decoder, error) {
 	if m.strict {
 		options.strict = 1
 	}
+	options.log = (*C.sl_log)(libav.Log())
 	var c *C.sl_decoder
-	err := libav.Call(func() int { return int(C.sl_decoder_open(&c, &options)) })
-	return c, err
+	code := int(C.sl_decoder_open(&c, &options))
+	switch {
+	case c == nil:
+		return nil, errors.New("no memory")
+	case code < 0:
+		err := &libav.Error{Code: code, Detail: C.GoString(C.sl_decoder_detail(c))}
+		C.sl_decoder_close(c)
+		return nil, err
+	}
+	return c, nil
 }
 
 // Availability says whether a decoder works on this machine.

@@ -1,13 +1,9 @@
 package decode
 
 import (
-	"syscall"
-
 	"sightline/pipeline"
 	"sightline/sources/picture"
 )
-
-const invalidArgument = -int(syscall.EINVAL)
 
 // depth is how many units can be inside a decoder before the oldest is taken for lost: more than the
 // 16 pictures that H.264 (§A.3) and H.265 (§A.4) let a decoder hold back.

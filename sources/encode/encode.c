@@ -69,7 +69,7 @@ static AVCodecContext *new_context(const AVCodec *codec, const sl_encoder_option
 	return c;
 }
 
-int sl_encoder_open(sl_encoder **out, const sl_encoder_options *o)
+static int open_encoder(sl_encoder **out, const sl_encoder_options *o)
 {
 	const AVCodec *codec = avcodec_find_encoder_by_name(o->name);
 	if (!codec)
@@ -95,6 +95,14 @@ int sl_encoder_open(sl_encoder **out, const sl_encoder_options *o)
 	}
 	*out = e;
 	return 0;
+}
+
+int sl_encoder_open(sl_encoder **out, const sl_encoder_options *o)
+{
+	o->log->collect();
+	int code = open_encoder(out, o);
+	o->log->collected(o->detail, SL_DETAIL);
+	return code;
 }
 
 int sl_encoder_send(sl_encoder *e, const uint8_t *i420, int64_t pts)

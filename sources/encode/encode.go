@@ -125,9 +125,14 @@ func open(name string, o Options) (*C.sl_encoder, error) {
 		name: cname, preset: preset, width: C.int(o.Width), height: C.int(o.Height), fps: C.int(o.FPS),
 		bit_rate: C.int64_t(o.BitRate), gop: C.int(o.GOP), b_frames: C.int(o.BFrames), full_range: full,
 	}
+	options.log = (*C.sl_log)(libav.Log())
+	options.detail = (*C.char)(C.calloc(1, C.SL_DETAIL))
+	defer C.free(unsafe.Pointer(options.detail))
 	var c *C.sl_encoder
-	err := libav.Call(func() int { return int(C.sl_encoder_open(&c, &options)) })
-	return c, err
+	if code := C.sl_encoder_open(&c, &options); code < 0 {
+		return nil, &libav.Error{Code: int(code), Detail: C.GoString(options.detail)}
+	}
+	return c, nil
 }
 
 // Name is the name of libavcodec's encoder in use, such as "libx264".

@@ -2,6 +2,8 @@
 #ifndef SIGHTLINE_ENCODE_H
 #define SIGHTLINE_ENCODE_H
 
+#include "../libav/libav.h"
+
 #include <stdint.h>
 
 typedef struct sl_encoder sl_encoder;
@@ -15,6 +17,8 @@ typedef struct {
 	int gop;          // pictures from keyframe to keyframe
 	int b_frames;
 	int full_range;
+	const sl_log *log;
+	char *detail; // SL_DETAIL bytes for what libav says when opening goes wrong
 } sl_encoder_options;
 
 typedef struct {

@@ -4,7 +4,6 @@ package libav
 
 /*
 #cgo pkg-config: libavutil libavcodec
-#include <stdlib.h>
 #include <libavutil/error.h>
 #include <libavcodec/avcodec.h>
 #include "libav.h"
@@ -15,13 +14,13 @@ import "C"
 
 import (
 	"fmt"
-	"runtime"
+	"unsafe"
 )
 
 // Error is an error code of libav with what its log said, if anything.
 type Error struct {
 	Code   int    // AVERROR value, negative
-	Detail string // last line of libav's log at level error, often empty
+	Detail string // first line of libav's log at level error, often empty
 }
 
 func (e *Error) Error() string {
@@ -39,23 +38,11 @@ func Version() string {
 	return fmt.Sprintf("%d.%d.%d", v>>16, v>>8&0xff, v&0xff)
 }
 
-// Silence keeps libav's log from standard error, for the whole program.
-func Silence() { C.sl_log_take_over() }
-
-// Call runs call, which returns a libav return code, and turns a negative one into an *Error that
-// carries what libav logged meanwhile. It is for rare calls: it locks the thread.
-func Call(call func() int) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	Silence()
-	C.sl_log_collect()
-	code := call()
-	var text [256]C.char
-	C.sl_log_collected(&text[0], C.size_t(len(text)))
-	if code >= 0 {
-		return nil
-	}
-	return &Error{Code: code, Detail: C.GoString(&text[0])}
+// Log keeps libav's log from standard error, for the whole program, and returns the sl_log of
+// libav.h, with which C code collects what is said.
+func Log() unsafe.Pointer {
+	C.sl_log_take_over()
+	return unsafe.Pointer(C.sl_log_functions())
 }
 
 // Again tells whether a return code says that more input is needed first, or output taken.

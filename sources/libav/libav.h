@@ -7,10 +7,17 @@
 // Takes over libav's log for the whole program. Cheap; call it before anything else of libav.
 void sl_log_take_over(void);
 
-// Starts collecting what libav says on this thread at level error or worse.
-void sl_log_collect(void);
+// Size of a buffer that every message fits into.
+#define SL_DETAIL 256
 
-// Ends collecting; copies the last line said, without its line end, into text and returns its length.
-size_t sl_log_collected(char *text, size_t size);
+// What another package's C code may call.
+typedef struct {
+	// Starts collecting what libav says on this thread at level error or worse.
+	void (*collect)(void);
+	// Ends collecting; copies the first line said, without its line end, into text and returns its length.
+	size_t (*collected)(char *text, size_t size);
+} sl_log;
+
+const sl_log *sl_log_functions(void);
 
 #endif

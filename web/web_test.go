@@ -2,10 +2,12 @@ package web_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -126,5 +128,22 @@ func TestNamesThatAreNotThisMachinesAreRefused(t *testing.T) {
 	}
 	if code, body := f.ask(t, "/", "localhost:9640"); code != 200 || !strings.Contains(body, "Sightline") {
 		t.Errorf("page: %d", code)
+	}
+}
+
+func TestTheDocumentsListEveryMetricAndReason(t *testing.T) {
+	text, err := os.ReadFile("../docs/results.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range pipeline.Metrics {
+		if line := fmt.Sprintf("| `%s` | %s | %s |", m.Name, m.Kind, m.Help); !strings.Contains(string(text), line) {
+			t.Errorf("docs/results.md lacks the line\n%s", line)
+		}
+	}
+	for _, r := range pipeline.Reasons {
+		if !strings.Contains(string(text), "| `"+string(r)+"` |") {
+			t.Errorf("docs/results.md lacks the reason %s", r)
+		}
 	}
 }

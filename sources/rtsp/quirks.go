@@ -1,0 +1,63 @@
+package rtsp
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+)
+
+// quirks is what the session remembers of requests to mend the answers to them.
+type quirks struct{ method base.Method }
+
+// onRequest is called before a request is sent.
+func (c *session) onRequest(req *base.Request) {
+	c.quirks.method = req.Method
+	if link := c.udp(); link != nil {
+		link.onRequest(req)
+	}
+}
+
+// onResponse is called before the client looks at an answer.
+func (c *session) onResponse(res *base.Response) {
+	if c.quirks.method == base.Describe {
+		mendDescription(res)
+	}
+	if c.quirks.method == base.Setup {
+		mendTransport(res)
+		if link := c.udp(); link != nil {
+			link.onSetup(res)
+		}
+	}
+}
+
+func (c *session) udp() *udpLink {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link
+}
+
+// mendDescription states the type of an answer that does not, and is a description all the same.
+func mendDescription(res *base.Response) {
+	if res.StatusCode != base.StatusOK || len(res.Header["Content-Type"]) != 0 {
+		return
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(res.Body), []byte("v=")) {
+		res.Header["Content-Type"] = base.HeaderValue{"application/sdp"}
+	}
+}
+
+// mendTransport drops where a camera says its packets come from. It may be an address within its own
+// network, or a name that would be looked up; they are taken from the camera that was granted only.
+func mendTransport(res *base.Response) {
+	for i, value := range res.Header["Transport"] {
+		parts := strings.Split(value, ";")
+		kept := parts[:0]
+		for _, p := range parts {
+			if key, _, _ := strings.Cut(strings.TrimSpace(p), "="); !strings.EqualFold(key, "source") {
+				kept = append(kept, p)
+			}
+		}
+		res.Header["Transport"][i] = strings.Join(kept, ";")
+	}
+}

@@ -1,0 +1,363 @@
+package rtsp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/headers"
+	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
+	"sightline/pipeline"
+)
+
+const (
+	receiveBuffer = 4 << 20 // asked of the kernel, which may give less; a keyframe comes all at once
+	maxQueued     = 1024    // packets between the sockets and the client
+	interleaved   = "RTP/AVP/TCP;unicast;interleaved=0-1"
+	rtpChannel    = 0
+	rtcpChannel   = 1
+)
+
+// noUDPError says that media does not come over UDP, though it may over TCP.
+type noUDPError struct{ err error }
+
+func (e *noUDPError) Error() string { return e.err.Error() }
+func (e *noUDPError) Unwrap() error { return e.err }
+
+// refusesUDP tells whether the answer to SETUP is about the way of the media.
+func refusesUDP(err error) bool {
+	var status liberrors.ErrClientBadStatusCode
+	var invalid liberrors.ErrClientTransportHeaderInvalid
+	return errors.As(err, &status) && status.Code != base.StatusUnauthorized || errors.As(err, &invalid)
+}
+
+// udpLink is the connection to a camera that sends media over UDP. To the client it looks like one
+// in which media is interleaved (RFC 2326 §10.12): it rewrites the Transport headers of SETUP, and
+// what the sockets receive comes out of Read between the camera's messages.
+//
+// gortsplib has a UDP client of its own. It insists on kernel sockets, while a stage has only its
+// grant, tries for ever when it is refused one, and after each lost packet holds back the 64 that
+// follow, which is seconds of a slow stream.
+type udpLink struct {
+	net.Conn
+	rtp, rtcp net.PacketConn
+	port      int        // of rtp; rtcp has the one after it
+	peer      netip.Addr // whose packets are taken; the invalid one: anybody's that the grant lets through
+	pool      sync.Pool
+	messages  chan []byte    // from the camera, whole
+	frames    chan *datagram // ready to read
+	closed    chan struct{}
+	ended     chan struct{} // the camera's messages have ended, with readErr
+	readErr   error
+	workers   sync.WaitGroup
+	rest      []byte    // what Read still has to give
+	reading   *datagram // that rest is of
+
+	mu        sync.Mutex
+	playing   bool
+	shut      bool
+	remote    [2]*net.UDPAddr // where to send RTP and RTCP, nil until known
+	err       error
+	reception reception
+	closing   sync.Once
+}
+
+// newUDPLink opens the sockets and takes conn over, unless it fails.
+func newUDPLink(ctx context.Context, network pipeline.Network, conn net.Conn) (*udpLink, error) {
+	l := &udpLink{
+		Conn: conn, messages: make(chan []byte), frames: make(chan *datagram, maxQueued),
+		closed: make(chan struct{}), ended: make(chan struct{}),
+	}
+	if peer, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		l.peer = peer.Addr().Unmap()
+	}
+	if err := l.listen(ctx, network); err != nil {
+		return nil, err
+	}
+	l.workers.Add(1)
+	go l.readMessages()
+	return l, nil
+}
+
+// listen opens two sockets with neighbouring numbers, the first one even (RFC 3550 §11).
+func (l *udpLink) listen(ctx context.Context, network pipeline.Network) error {
+	var err error
+	for range 32 {
+		port := 10000 + 2*rand.IntN((65534-10000)/2)
+		if l.rtp, err = network.ListenPacket(ctx, "udp", ":"+strconv.Itoa(port)); err == nil {
+			if l.rtcp, err = network.ListenPacket(ctx, "udp", ":"+strconv.Itoa(port+1)); err == nil {
+				l.port = port
+				break
+			}
+			l.rtp.Close()
+		}
+		if errors.Is(err, pipeline.ErrNotGranted) || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("open sockets for media: %w", err)
+	}
+	if socket, ok := l.rtp.(interface{ SetReadBuffer(int) error }); ok {
+		_ = socket.SetReadBuffer(receiveBuffer) // as much as the kernel allows
+	}
+	return nil
+}
+
+// onRequest asks for UDP instead of interleaving, and starts the sockets before the camera is asked
+// to play.
+func (l *udpLink) onRequest(req *base.Request) {
+	switch req.Method {
+	case base.Setup:
+		req.Header["Transport"] = base.HeaderValue{fmt.Sprintf("RTP/AVP;unicast;client_port=%d-%d", l.port, l.port+1)}
+	case base.Play:
+		l.play()
+	}
+}
+
+// onSetup notes where the camera's sockets are and tells the client what it wants to hear.
+func (l *udpLink) onSetup(res *base.Response) {
+	if res.StatusCode != base.StatusOK {
+		return
+	}
+	var t headers.Transport
+	if t.Unmarshal(res.Header["Transport"]) != nil {
+		return // the client says what is wrong
+	}
+	switch {
+	case t.Protocol != headers.TransportProtocolUDP:
+		l.fail(errors.New("setup: the camera insists on TCP"))
+	case t.Delivery != nil && *t.Delivery != headers.TransportDeliveryUnicast:
+		l.fail(errors.New("setup: the camera insists on multicast"))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.ServerPorts != nil && l.peer.IsValid() {
+		for i, port := range t.ServerPorts {
+			if port > 1 && port <= 65535 {
+				l.remote[i] = net.UDPAddrFromAddrPort(netip.AddrPortFrom(l.peer, uint16(port)))
+			}
+		}
+	}
+	res.Header["Transport"] = base.HeaderValue{interleaved}
+}
+
+func (l *udpLink) play() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.playing || l.shut {
+		return
+	}
+	l.playing = true
+	// Empty packets open the way through firewalls and address translation.
+	if packet, err := (&rtp.Header{Version: 2}).Marshal(); err == nil {
+		l.send(l.rtp, l.remote[0], packet)
+	}
+	l.workers.Add(2)
+	go l.readRTP()
+	go l.readRTCP()
+}
+
+// send is best effort, like UDP.
+func (l *udpLink) send(socket net.PacketConn, to *net.UDPAddr, packet []byte) {
+	if to != nil {
+		_, _ = socket.WriteTo(packet, to)
+	}
+}
+
+// trouble returns why media cannot come over UDP, once that is known.
+func (l *udpLink) trouble() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+func (l *udpLink) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = err
+	}
+}
+
+// Read gives the camera's messages and frames, each whole before the next.
+func (l *udpLink) Read(p []byte) (int, error) {
+	if len(l.rest) == 0 {
+		if err := l.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, l.rest)
+	if l.rest = l.rest[n:]; len(l.rest) == 0 && l.reading != nil {
+		l.pool.Put(l.reading)
+		l.reading = nil
+	}
+	return n, nil
+}
+
+func (l *udpLink) fill() error {
+	select {
+	case l.rest = <-l.messages:
+	case l.reading = <-l.frames:
+		channel := byte(rtpChannel)
+		if isRTCP(l.reading.packet()) {
+			channel = rtcpChannel
+		}
+		l.rest = l.reading.frame(channel)
+	case <-l.ended:
+		return l.readErr
+	case <-l.closed:
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// Close ends everything and waits for it.
+func (l *udpLink) Close() error {
+	l.closing.Do(func() {
+		l.mu.Lock()
+		l.shut = true
+		l.mu.Unlock()
+		close(l.closed)
+		l.Conn.Close()
+		l.rtp.Close()
+		l.rtcp.Close()
+	})
+	l.workers.Wait()
+	return nil
+}
+
+func (l *udpLink) readMessages() {
+	defer l.workers.Done()
+	defer close(l.ended)
+	reader := bufio.NewReader(l.Conn)
+	for {
+		message, err := readMessage(reader)
+		if err != nil {
+			l.readErr = err
+			return
+		}
+		select {
+		case l.messages <- message:
+		case <-l.closed:
+			l.readErr = net.ErrClosed
+			return
+		}
+	}
+}
+
+func (l *udpLink) put(d *datagram) {
+	select {
+	case l.frames <- d:
+	case <-l.closed:
+	}
+}
+
+// readRTP passes packets on in order. When the client does not keep up the kernel's buffer fills, and
+// what it drops shows as lost.
+func (l *udpLink) readRTP() {
+	defer l.workers.Done()
+	order := reorder{emit: l.put, drop: func(d *datagram) { l.pool.Put(d) }}
+	for {
+		_ = l.rtp.SetReadDeadline(order.due())
+		d, err := l.receive(l.rtp)
+		switch {
+		case err == nil && d != nil && d.size >= 12:
+			d.sequence = uint16(d.buffer[4+2])<<8 | uint16(d.buffer[4+3])
+			l.count(d)
+			order.push(d)
+		case err == nil && d != nil:
+			l.pool.Put(d)
+		case err != nil && !isTimeout(err):
+			if !errors.Is(err, net.ErrClosed) {
+				l.fail(fmt.Errorf("receive media: %w", err))
+			}
+			return
+		}
+		order.expire(time.Now())
+	}
+}
+
+// readRTCP passes reports on, and sends those of the receiver meanwhile: some cameras take them for a
+// sign of life.
+func (l *udpLink) readRTCP() {
+	defer l.workers.Done()
+	report := time.Now()
+	for {
+		if now := time.Now(); !now.Before(report) {
+			report = now.Add(reportPeriod)
+			l.report(now)
+		}
+		_ = l.rtcp.SetReadDeadline(report)
+		d, err := l.receive(l.rtcp)
+		switch {
+		case err == nil && d != nil && isRTCP(d.packet()):
+			l.note(d)
+			l.put(d)
+		case err == nil && d != nil:
+			l.pool.Put(d)
+		case err != nil && !isTimeout(err):
+			return
+		}
+	}
+}
+
+// receive returns the next packet of the camera, nil for one of somebody else.
+func (l *udpLink) receive(socket net.PacketConn) (*datagram, error) {
+	d, ok := l.pool.Get().(*datagram)
+	if !ok {
+		d = &datagram{}
+	}
+	n, from, err := socket.ReadFrom(d.buffer[4:])
+	if err == nil {
+		d.size, d.at = n, time.Now()
+		udp, isUDP := from.(*net.UDPAddr)
+		if !l.peer.IsValid() || isUDP && udp.AddrPort().Addr().Unmap() == l.peer {
+			return d, nil
+		}
+	}
+	l.pool.Put(d)
+	return nil, err
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// isRTCP tells a report from media by its packet type (RFC 5761 §4).
+func isRTCP(packet []byte) bool { return len(packet) >= 8 && packet[1] >= 192 && packet[1] <= 223 }
+
+// report sends a receiver report; an empty one before the first packet.
+func (l *udpLink) report(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	packet, err := rtcp.Marshal([]rtcp.Packet{l.reception.report(now)})
+	if err == nil {
+		l.send(l.rtcp, l.remote[1], packet)
+	}
+}
+
+// count and note keep what the receiver reports tell.
+func (l *udpLink) count(d *datagram) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reception.count(d.packet(), d.at)
+}
+
+func (l *udpLink) note(d *datagram) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reception.note(d.packet(), d.at)
+}

@@ -7,6 +7,7 @@ package sim
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -195,7 +196,7 @@ func status(code base.StatusCode) *base.Response { return &base.Response{StatusC
 // admit checks user and password and returns the stream.
 func (h *handler) admit(conn *gortsplib.ServerConn, req *base.Request, path string) (*base.Response, *gortsplib.ServerStream, error) {
 	s := h.server
-	if s.Username != "" && !conn.VerifyCredentials(req, s.Username, s.Password) {
+	if s.Username != "" && !conn.VerifyCredentials(req, s.Username, s.Password) && !s.basic(req) {
 		return status(base.StatusUnauthorized), nil, liberrors.ErrServerAuth{}
 	}
 	stream := s.find(path)
@@ -203,6 +204,17 @@ func (h *handler) admit(conn *gortsplib.ServerConn, req *base.Request, path stri
 		return status(base.StatusNotFound), nil, nil
 	}
 	return status(base.StatusOK), stream, nil
+}
+
+// basic checks a user and a password in which there may be a colon (RFC 7617 §2), which gortsplib does
+// not read.
+func (s *Server) basic(req *base.Request) bool {
+	if s.Digest && !s.Basic || len(req.Header["Authorization"]) != 1 {
+		return false
+	}
+	encoded, ok := strings.CutPrefix(req.Header["Authorization"][0], "Basic ")
+	got, err := base64.StdEncoding.DecodeString(encoded)
+	return ok && err == nil && string(got) == s.Username+":"+s.Password
 }
 
 // OnDescribe implements gortsplib.ServerHandlerOnDescribe.

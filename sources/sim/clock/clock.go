@@ -30,7 +30,7 @@ const (
 // What Read asks of a picture before it believes the blocks, in levels of 0 to 255.
 const (
 	contrast = 64   // the least distance between the darkest and the brightest block
-	clear    = 0.12 // the least distance of each block from the middle, as a share of that distance
+	margin   = 0.12 // the least distance of each block from the middle, as a share of that distance
 )
 
 // DrawI420 writes the counter v into the luma plane of a picture, one byte a pixel, video range. y holds at least
@@ -91,7 +91,7 @@ func Read(data []byte, width, height int) (uint32, bool) {
 	var bits word
 	middle := (low + high) / 2
 	for i, l := range levels {
-		if math.Abs(l-middle) < clear*(high-low) {
+		if math.Abs(l-middle) < margin*(high-low) {
 			return 0, false
 		}
 		if l > middle {

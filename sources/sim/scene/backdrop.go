@@ -85,7 +85,7 @@ func (b *backdrop) paintSky(dst *gocv.Mat, which int) error {
 // paintGlow adds the cone of the street lamp and the light in the windows.
 func (b *backdrop) paintGlow(dst *gocv.Mat, share float64) error {
 	glow := gocv.NewMatWithSize(b.size.Y, b.size.X, gocv.MatTypeCV8UC3)
-	defer glow.Close()
+	defer release(&glow)
 	w := newCanvasBrush(&glow, light{1, 1, 1})
 	warm := color.RGBA{R: 255, G: 214, B: 140}
 	p := b.place
@@ -108,7 +108,7 @@ func (b *backdrop) paintGlow(dst *gocv.Mat, share float64) error {
 // paintMask finds where the sky is seen: white that no land covers.
 func (b *backdrop) paintMask(opt Options) error {
 	whole := gocv.NewMatWithSize(opt.Height, opt.Width, gocv.MatTypeCV8UC1)
-	defer whole.Close()
+	defer release(&whole)
 	whole.SetTo(gocv.NewScalar(255, 0, 0, 0))
 	w := newCanvasBrush(&whole, light{})
 	paintLand(w, b.place, random(opt.Seed, streamLandscape))
@@ -116,7 +116,7 @@ func (b *backdrop) paintMask(opt Options) error {
 		return w.err
 	}
 	part := whole.Region(b.skyRect(0))
-	defer part.Close()
+	defer release(&part)
 	b.free = part.Clone()
 	return nil
 }
@@ -172,8 +172,8 @@ func (b *backdrop) paint(at time.Duration, s sky, dst, scratch *gocv.Mat) error 
 func (b *backdrop) paintHeaven(at time.Duration, s sky, dst, scratch *gocv.Mat) error {
 	aspect := float64(b.size.X) / float64(b.size.Y)
 	seen, work := dst.Region(b.skyRect(0)), scratch.Region(b.skyRect(0))
-	defer seen.Close()
-	defer work.Close()
+	defer release(&seen)
+	defer release(&work)
 	if err := seen.CopyTo(&work); err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (b *backdrop) paintHeaven(at time.Duration, s sky, dst, scratch *gocv.Mat) 
 	}
 	along := int(b.place.wind*at.Seconds()*float64(b.size.Y)) % b.size.X
 	moved := b.clouds.Region(b.skyRect(along))
-	defer moved.Close()
+	defer release(&moved)
 	if err := gocv.AddWeighted(work, 1, moved, 0.06+0.5*s.day, 0, &work); err != nil {
 		return err
 	}

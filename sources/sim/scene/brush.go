@@ -111,8 +111,8 @@ func (b *brush) shade(scratch *gocv.Mat, draw func(*brush), share float64) {
 		return
 	}
 	below, above := b.dst.Region(r), scratch.Region(r)
-	defer below.Close()
-	defer above.Close()
+	defer release(&below)
+	defer release(&above)
 	b.keep(below.CopyTo(&above))
 	over := *b
 	over.dst = scratch

@@ -35,7 +35,7 @@ func newGrain(opt Options) (*grain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("noise of %dx%d pixels: %w", cols, rows, err)
 	}
-	defer m.Close()
+	defer release(&m)
 	return &grain{
 		seed: opt.Seed, share: max(opt.Grain, 0),
 		size: image.Pt(opt.Width, opt.Height), noise: m.Clone(),
@@ -57,7 +57,7 @@ func (g *grain) develop(at time.Duration, sky sky, canvas, scratch, dst *gocv.Ma
 	}
 	r := random(g.seed+uint64(at), streamDevelop)
 	noise := g.piece(r.IntN(spare), r.IntN(spare))
-	defer noise.Close()
+	defer release(&noise)
 	share := g.share * (0.07 + 0.08*(1-sky.day))
 	return gocv.AddWeighted(*scratch, sky.gain, noise, share, -128*share, dst)
 }
@@ -65,6 +65,6 @@ func (g *grain) develop(at time.Duration, sky sky, canvas, scratch, dst *gocv.Ma
 // texture roughens a picture once, as asphalt and leaves do.
 func (g *grain) texture(m *gocv.Mat, share float64) error {
 	noise := g.piece(0, 0)
-	defer noise.Close()
+	defer release(&noise)
 	return gocv.AddWeighted(*m, 1, noise, share, -128*share, m)
 }

@@ -188,3 +188,6 @@ func closeAll(mats ...*gocv.Mat) error {
 	}
 	return first
 }
+
+// release frees a picture at the end of the function that made it, where a problem with that changes nothing.
+func release(m *gocv.Mat) { _ = m.Close() }

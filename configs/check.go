@@ -22,7 +22,8 @@ type checker struct {
 }
 
 // check settles what depends on other values (device, paths, secrets) in p, and tells what is wrong.
-func check(p *Pipeline, doc *strict.Document, o Options) strict.Problems {
+// clean says that nothing was wrong so far; only then does it tell what is not used.
+func check(p *Pipeline, doc *strict.Document, o Options, clean bool) strict.Problems {
 	c := &checker{p: p, doc: doc, opts: o, folder: o.Folder}
 	c.device()
 	c.names()
@@ -36,9 +37,11 @@ func check(p *Pipeline, doc *strict.Document, o Options) strict.Problems {
 		p.Sinks[name] = c.sink("sinks."+name, p.Sinks[name])
 	}
 	c.together()
-	c.unused()
 	c.stages()
 	c.listen()
+	if clean && c.problems.Err() == nil {
+		c.unused()
+	}
 	return c.problems
 }
 
@@ -122,7 +125,7 @@ func (c *checker) inputs(path string, inputs []string, section string, names []s
 		case !c.doc.Given(at):
 		case slices.Contains(inputs[:i], input):
 			c.problem(at, "is there twice", "remove it")
-		case slices.Contains(names, input) || c.doc.Stands(section+"."+input):
+		case slices.Contains(names, input) || c.doc.Stands(strict.Join(section, input)):
 		default:
 			c.reference(at, section, input, names)
 		}

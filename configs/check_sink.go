@@ -76,16 +76,17 @@ func (c *checker) jsonl(path string, name *string) {
 	if !c.doc.Given(path) || *name == "-" {
 		return
 	}
-	*name = c.beside(*name)
+	written := *name
+	*name = c.beside(written)
 	if c.opts.Elsewhere {
 		return
 	}
 	parent, err := os.Stat(filepath.Dir(*name))
 	switch {
 	case err != nil:
-		c.problem(path, "its folder cannot be used: "+cause(err), c.whereHint(path))
+		c.problem(path, "its folder cannot be used: "+cause(err), whereHint(written, err))
 	case !parent.IsDir():
-		c.problem(path, "its folder is a file", c.whereHint(path))
+		c.problem(path, "its folder is a file", "")
 	default:
 		if info, err := os.Stat(*name); err == nil && info.IsDir() {
 			c.problem(path, "is a folder", "write the path of a file, or - for standard output")

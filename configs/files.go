@@ -1,6 +1,8 @@
 package configs
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,18 +29,19 @@ func (c *checker) existing(path string, name *string) {
 		c.problem(path, "is empty", "write a path, or remove the key")
 		return
 	}
-	*name = c.beside(*name)
+	written := *name
+	*name = c.beside(written)
 	if c.opts.Elsewhere {
 		return
 	}
 	if err := readable(*name); err != nil {
-		c.problem(path, cause(err), c.whereHint(path))
+		c.problem(path, cause(err), whereHint(written, err))
 	}
 }
 
-// whereHint says what a path is relative to, where that may be the cause.
-func (c *checker) whereHint(path string) string {
-	if filepath.IsAbs(c.doc.Written(path)) {
+// whereHint says what a path is relative to, where that may be why nothing was found.
+func whereHint(path string, err error) string {
+	if filepath.IsAbs(path) || !errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
 	return "the path is relative to the folder of the pipeline file"

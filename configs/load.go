@@ -75,7 +75,7 @@ func Parse(name string, data []byte, o Options) (*Pipeline, error) {
 	if err := v.UnmarshalExact(p, exactly); err != nil {
 		return nil, problems.Merge(strict.Problems{{File: name, Problem: err.Error()}})
 	}
-	problems = problems.Merge(check(p, file.doc, o))
+	problems = problems.Merge(check(p, file.doc, o, problems.Err() == nil))
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 func (w *walker) names(path string, n *yaml.Node, f field) (map[string]any, bool) {
 	out, element := map[string]any{}, f.element()
 	for _, p := range w.pairs(path, n) {
-		at := join(path, p.name)
+		at := Join(path, p.name)
 		if !namePattern.MatchString(p.name) {
 			w.problem(at, p.key, "is not a name", nameHint(p.name))
 		}

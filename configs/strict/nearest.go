@@ -9,7 +9,7 @@ func Nearest(word string, candidates []string) string {
 		return ""
 	}
 	for _, c := range candidates {
-		if strings.EqualFold(c, word) {
+		if strings.EqualFold(c, word) || len(c) > 2 && strings.HasPrefix(word, c) {
 			return c
 		}
 		if d := distance(strings.ToLower(word), c); d < least && d < max(len(word), len(c)) {

@@ -30,7 +30,7 @@ func (w *walker) pairs(path string, n *yaml.Node) []pair {
 		case key.Kind != yaml.ScalarNode:
 			w.problem(path, key, "has a key that is not a single word", "")
 		case lines[key.Value] != 0:
-			w.problem(join(path, key.Value), key, "is there twice", fmt.Sprintf("first on line %d", lines[key.Value]))
+			w.problem(Join(path, key.Value), key, "is there twice", fmt.Sprintf("first on line %d", lines[key.Value]))
 		default:
 			lines[key.Value] = key.Line
 			own = append(own, pair{key.Value, key, value})

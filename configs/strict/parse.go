@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -38,42 +37,46 @@ func parse(name string, data []byte) (*yaml.Node, *Problem) {
 	return doc.Content[0], nil
 }
 
-var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
-
-// syntaxProblem says where YAML itself is wrong. The parser knows the line only; the column is that of
-// the line's first character, or of the tab that is usually the cause.
+// syntaxProblem says where YAML itself is wrong: in the first line whose presence makes the parser say what
+// it says of the whole. (The parser names the line where the surrounding group begins, if any.)
 func syntaxProblem(name string, data []byte, err error) *Problem {
-	match := syntaxLine.FindStringSubmatch(err.Error())
-	p := &Problem{File: name, Problem: "not YAML: " + err.Error()}
-	if match == nil {
-		return p
+	message := syntaxMessage(err)
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	good, bad := 0, len(lines) // how many lines do not have the mistake, and do
+	for bad-good > 1 {
+		middle := (good + bad) / 2
+		if syntaxMessage(syntaxError(bytes.Join(lines[:middle], nil))) == message {
+			bad = middle
+		} else {
+			good = middle
+		}
 	}
-	p.Problem = "not YAML: " + strings.TrimPrefix(err.Error(), match[0])
-	number, _ := strconv.Atoi(match[1])
-	if number < 1 {
-		return p
-	}
-	lines := strings.Split(string(data), "\n")
-	p.Line, p.Column = min(number, len(lines)), 1
-	if tabbed := tabLine(lines, p.Line); tabbed > 0 {
-		p.Line, p.Column = tabbed, strings.IndexByte(lines[tabbed-1], '\t')+1
+	line := string(lines[bad-1])
+	rest := strings.TrimLeft(line, " ")
+	p := &Problem{File: name, Line: bad, Column: 1 + len(line) - len(rest), Problem: "not YAML: " + message}
+	if strings.HasPrefix(rest, "\t") {
 		p.Suggestion = "indent with spaces, not tabs"
-		return p
 	}
-	line := lines[p.Line-1]
-	p.Column += len(line) - len(strings.TrimLeft(line, " "))
 	return p
 }
 
-// tabLine returns the line at or next to the given one that has a tab in its indentation, or 0.
-func tabLine(lines []string, near int) int {
-	for _, n := range []int{near, near + 1, near - 1} {
-		if n < 1 || n > len(lines) {
-			continue
-		}
-		if strings.HasPrefix(strings.TrimLeft(lines[n-1], " "), "\t") {
-			return n
+// syntaxError reads all the documents in data.
+func syntaxError(data []byte) error {
+	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
+		var n yaml.Node
+		if err := decoder.Decode(&n); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
 		}
 	}
-	return 0
+}
+
+var syntaxPrefix = regexp.MustCompile(`^yaml: (?:line \d+: )?`)
+
+func syntaxMessage(err error) string {
+	if err == nil {
+		return ""
+	}
+	return syntaxPrefix.ReplaceAllString(err.Error(), "")
 }

@@ -23,7 +23,7 @@ func entries(path string, t reflect.Type) []Entry {
 	var out []Entry
 	for _, f := range fieldsOf(t) {
 		e := Entry{
-			Path: join(path, f.key), Kind: f.described(), Default: f.def, Required: f.required,
+			Path: Join(path, f.key), Kind: f.described(), Default: f.def, Required: f.required,
 			Range: f.interval(), Doc: f.doc, Example: f.example,
 		}
 		out = append(out, e)

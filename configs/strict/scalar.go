@@ -186,7 +186,7 @@ func (f field) listed(l literal) *fault {
 	if slices.Contains(f.later, l.text) {
 		return &fault{strconv.Quote(l.text) + " is not in this version", "write " + strings.Join(f.enum, " or ")}
 	}
-	suggestion := "write " + strings.Join(f.enum, ", ")
+	suggestion := ""
 	if near := Nearest(l.text, f.enum); near != "" {
 		suggestion = "did you mean " + near + "?"
 	}

@@ -127,7 +127,7 @@ func (w *walker) structure(path string, n *yaml.Node, t reflect.Type) (map[strin
 	w.outer = append(w.outer, t)
 	for _, p := range w.pairs(path, n) {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.key == p.name })
-		at := join(path, p.name)
+		at := Join(path, p.name)
 		if i < 0 {
 			w.unknown(at, p, fields)
 			continue
@@ -149,7 +149,7 @@ func (w *walker) structure(path string, n *yaml.Node, t reflect.Type) (map[strin
 
 // absent fills in for a key that is not there, or whose value was refused.
 func (w *walker) absent(path string, n *yaml.Node, f field, written bool, out map[string]any) {
-	at := join(path, f.key)
+	at := Join(path, f.key)
 	if f.required && !written {
 		w.missing(path, n, f)
 	}
@@ -170,7 +170,7 @@ func (w *walker) missing(path string, n *yaml.Node, f field) {
 		suggestion = "add " + f.key + ": " + f.example
 	}
 	p := w.doc.Problem(path, "", "")
-	w.problem(join(path, f.key), &yaml.Node{Line: p.Line, Column: p.Column}, "is missing", suggestion)
+	w.problem(Join(path, f.key), &yaml.Node{Line: p.Line, Column: p.Column}, "is missing", suggestion)
 }
 
 // alternatives checks that exactly one of the keys that exclude each other is written.
@@ -220,7 +220,8 @@ func (w *walker) scalar(path string, n *yaml.Node, f field) (any, bool) {
 	return value, fault == nil
 }
 
-func join(path, key string) string {
+// Join returns the path of a key or name within the group at path.
+func Join(path, key string) string {
 	if !plainKey.MatchString(key) {
 		key = strconv.Quote(key)
 	}

@@ -51,7 +51,7 @@ func TestTheJSONSchemaIsCurrent(t *testing.T) {
 }
 
 // compiled returns the schema on disk.
-func compiled(t *testing.T) *jsonschema.Schema {
+func compiled(t testing.TB) *jsonschema.Schema {
 	t.Helper()
 	data, err := os.ReadFile("pipeline.schema.json")
 	if err != nil {
@@ -74,7 +74,7 @@ func compiled(t *testing.T) *jsonschema.Schema {
 }
 
 // editorSees checks a YAML file against the schema as an editor does.
-func editorSees(t *testing.T, s *jsonschema.Schema, data []byte) error {
+func editorSees(t testing.TB, s *jsonschema.Schema, data []byte) error {
 	t.Helper()
 	var value any
 	if err := yaml.Unmarshal(data, &value); err != nil {

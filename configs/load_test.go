@@ -1,6 +1,9 @@
 package configs_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -269,7 +272,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	env := environment(nil, "/none")
+	env, schema := environment(nil, "/none"), compiled(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := configs.Parse("f", data, configs.Options{Env: env, BuiltIn: []string{"gate"}, Host: "h", Elsewhere: true})
 		if (p == nil) == (err == nil) {
@@ -280,6 +283,11 @@ func FuzzParse(f *testing.F) {
 		}
 		if _, err := strict.Format(p); err != nil {
 			t.Error(err)
+		}
+		// Names that YAML takes for booleans or null have no JSON; << is known to YAML only.
+		var unsupported *json.UnsupportedTypeError
+		if err := editorSees(t, schema, data); err != nil && !errors.As(err, &unsupported) && !bytes.Contains(data, []byte("<<")) {
+			t.Errorf("accepted, but not by the schema: %v", err)
 		}
 		for name, s := range p.Sources {
 			if s.RTSP == nil || s.RTSP.URL == "" && !strings.Contains(string(data), "$") {

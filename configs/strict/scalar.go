@@ -131,7 +131,12 @@ func readFloat(l literal) (any, *fault) {
 	return v, nil
 }
 
-func (l literal) wrongNumber() bool { return !l.loose && l.quoted }
+// wrongNumber tells of text in quotes, and of leading zeros, which YAML takes for octal numbers.
+func (l literal) wrongNumber() bool {
+	digits := strings.TrimLeft(l.text, "+-")
+	octal := len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9'
+	return octal || !l.loose && l.tag != "!!int" && l.tag != "!!float"
+}
 
 func (l literal) numberFault(kind string) *fault {
 	fault := &fault{problem: "must be " + kind + ", is " + l.show()}

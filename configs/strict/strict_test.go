@@ -105,6 +105,8 @@ var rejected = []struct{ name, yaml, want string }{
 	{"a quoted number", strings.Replace(rtsp, "1", "'1'", 1), "f:1:10: version: must be a whole number, is text (write it without quotes: 1)"},
 	{"a fraction instead of a whole number", strings.Replace(rtsp, "1", "1.5", 1), `f:1:10: version: must be a whole number, is "1.5"`},
 	{"a hexadecimal number", strings.Replace(rtsp, "1", "0x1", 1), `f:1:10: version: must be a whole number, is "0x1"`},
+	{"a number with a leading zero", rtsp + "    limits: {small: 010}\n", `f:6:21: sources.gate.limits.small: must be a whole number, at least 0, is "010"`},
+	{"a duration with a sign", rtsp + "      timeout: +5s\n", `f:6:16: sources.gate.rtsp.timeout: "+5s" is not a duration (write it like 500ms, 5s or 2h)`},
 	{"a number too large", strings.Replace(rtsp, "1", "2", 1), "f:1:10: version: must be at most 1"},
 	{"a number too small", strings.Replace(rtsp, "1", "0", 1), "f:1:10: version: must be at least 1"},
 	{"a byte over 255", rtsp + "    limits: {small: 256}\n", `f:6:21: sources.gate.limits.small: must be a whole number, at least 0, is "256"`},

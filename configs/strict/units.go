@@ -15,13 +15,17 @@ const (
 	sizePattern     = `^[0-9]+(\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)$`
 )
 
+var (
+	durationText = regexp.MustCompile(durationPattern)
+	sizeText     = regexp.MustCompile(sizePattern)
+)
+
 var numberUnit = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)$`)
 
-// readDuration reads what time.ParseDuration reads, but for negative durations and for a 0 without
-// unit.
+// readDuration reads what time.ParseDuration reads, but for signs and for a 0 without unit.
 func readDuration(l literal) (any, *fault) {
 	v, err := time.ParseDuration(l.text)
-	if err == nil && v >= 0 && strings.ContainsAny(l.text, "hms") {
+	if err == nil && durationText.MatchString(l.text) {
 		return v, nil
 	}
 	if err == nil && v < 0 {
@@ -62,7 +66,7 @@ func durationMeant(number, unit string) string {
 
 // readSize reads what pipeline.ParseSize reads.
 func readSize(l literal) (any, *fault) {
-	if v, err := pipeline.ParseSize(l.text); err == nil && numberUnit.MatchString(strings.TrimSpace(l.text)) {
+	if v, err := pipeline.ParseSize(l.text); err == nil && sizeText.MatchString(l.text) {
 		return v, nil
 	}
 	number := numberUnit.FindStringSubmatch(l.text)

@@ -24,6 +24,8 @@ type Classifier struct {
 	quantum  float32   // of quantised scores
 	zero     float32
 	elements int // of one frame's input
+	threads  int
+	runtime  *Runtime
 }
 
 var _ pipeline.Classifier = (*Classifier)(nil)
@@ -49,6 +51,7 @@ func (m *model) ready(s *session) (*Classifier, error) {
 		session: s, prepare: p, answer: answer.New(m.fit), info: m.info(s.provider), wish: m.fit.Wish(),
 		batch: max(m.Batch, m.fit.Batch), step: m.frames(),
 		scores: make([]float32, m.fit.Classes), elements: p.Elements(),
+		threads: m.Threads, runtime: m.runtime,
 	}
 	c.wish.Regions = slices.Clone(m.Regions)
 	c.quantum, c.zero = quantisation(m.fit)
@@ -228,8 +231,17 @@ func (c *Classifier) read(i int) {
 	}
 }
 
+// Detail says how the model runs, for the operator.
+func (c *Classifier) Detail() string {
+	if c.threads == 1 {
+		return "1 thread"
+	}
+	return fmt.Sprintf("%d threads", c.threads)
+}
+
 // Close implements pipeline.Classifier.
 func (c *Classifier) Close() error {
+	defer c.runtime.open.Add(-1)
 	if err := c.session.close(); err != nil {
 		return fmt.Errorf("close the model %q: %w", c.info.Name, err)
 	}

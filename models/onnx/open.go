@@ -46,16 +46,26 @@ type model struct {
 // do better the next time is marked by pipeline.Permanent: a model, a card or a named provider that
 // does not fit.
 func Open(r *Runtime, o Options) (*Classifier, error) {
+	r.open.Add(1)
+	c, err := open(r, o)
+	if err != nil {
+		r.open.Add(-1)
+		return nil, pipeline.Permanent(err)
+	}
+	return c, nil
+}
+
+func open(r *Runtime, o Options) (*Classifier, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &model{Options: o, runtime: r}
 	if err := m.read(); err != nil {
-		return nil, pipeline.Permanent(err)
+		return nil, err
 	}
 	candidates, err := o.Provider.candidates()
 	if err != nil {
-		return nil, pipeline.Permanent(err)
+		return nil, err
 	}
 	for _, p := range candidates {
 		var c *Classifier
@@ -66,7 +76,7 @@ func Open(r *Runtime, o Options) (*Classifier, error) {
 			o.Log.Info("provider passed over", "provider", p, "reason", err)
 		}
 	}
-	return nil, pipeline.Permanent(err)
+	return nil, err
 }
 
 // read reads the file and its card and puts them together.

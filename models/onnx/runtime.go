@@ -5,6 +5,7 @@ package onnx
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	ort "github.com/yalue/onnxruntime_go"
 )
@@ -12,6 +13,7 @@ import (
 // Runtime is the loaded library with its one environment. A process has one, made by main.
 type Runtime struct {
 	library, version string
+	open             atomic.Int64 // models that are loaded or being loaded
 }
 
 // Start finds and loads the library; named is as in Find.
@@ -43,8 +45,12 @@ func (r *Runtime) Version() string { return r.version }
 // Library is the path that was loaded.
 func (r *Runtime) Library() string { return r.library }
 
-// Close unloads the library. All classifiers are closed before.
+// Close unloads the library. While a model is open, or is still being loaded by a stage that did not
+// wait for it, it leaves the library where it is and says so.
 func (r *Runtime) Close() error {
+	if n := r.open.Load(); n != 0 {
+		return fmt.Errorf("unload ONNX Runtime: %d models are open", n)
+	}
 	if err := ort.DestroyEnvironment(); err != nil {
 		return fmt.Errorf("unload ONNX Runtime: %w", err)
 	}

@@ -43,7 +43,7 @@ type assembler struct {
 	delivered     bool   // a picture was delivered
 	deliveredAt   uint32 // its timestamp
 	byTime        bool   // markers do not end pictures
-	keyframes     bool   // the stream has true keyframes
+	refreshed     bool   // a refresh has begun since the last keyframe
 	lost          uint64 // packets lost since the unit before
 	unit          pipeline.Unit
 	out           [][]byte                          // NAL units of unit
@@ -129,14 +129,20 @@ func (a *assembler) deliver() {
 	a.take(u)
 }
 
-// keyframe tells whether a decoder can begin with the picture. A stream of which the whole refreshes
-// itself bit by bit has no such picture; then it is the one where a refresh begins.
+// keyframe tells whether a decoder can begin with the picture. Of a stream that refreshes itself bit by
+// bit, and so has no such picture, it is where a refresh begins: some pictures later all is whole. Such
+// a stream is known by its second refresh without a keyframe.
 func (a *assembler) keyframe() bool {
 	if a.look == nil || a.picture.keyframe() {
-		a.keyframes = true
+		a.refreshed = false
 		return true
 	}
-	return a.picture.first && a.picture.gradual && !a.keyframes
+	if !a.picture.first || !a.picture.gradual {
+		return false
+	}
+	again := a.refreshed
+	a.refreshed = true
+	return again
 }
 
 // units returns the NAL units of the picture; before a keyframe with all the parameter sets that are

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 )
 
 // dial connects through the stage's network. The client calls it at its first request, and again
@@ -34,8 +35,22 @@ func (c *session) dial(ctx context.Context, network, address string) (net.Conn, 
 		conn.Close()
 		return nil, c.severed
 	}
+	// The client would wait for ever for the end of a TLS handshake; onResponse lifts the limit.
+	if err := conn.SetReadDeadline(time.Now().Add(c.limit)); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	c.conn, c.link = conn, link
 	return conn, nil
+}
+
+// answered notes that the camera speaks.
+func (c *session) answered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		_ = c.conn.SetReadDeadline(time.Time{}) // fails on a closed connection only
+	}
 }
 
 func (c *session) mayDial() error {

@@ -20,6 +20,7 @@ func (c *session) onRequest(req *base.Request) {
 
 // onResponse is called before the client looks at an answer.
 func (c *session) onResponse(res *base.Response) {
+	c.answered()
 	if c.quirks.method == base.Describe {
 		mendDescription(res)
 	}

@@ -30,6 +30,7 @@ const (
 // session is one connection to a camera, from dialling to its end.
 type session struct {
 	config  sources.RTSP
+	limit   time.Duration // for the answer to one request
 	env     pipeline.Env
 	target  *target
 	overUDP bool
@@ -55,7 +56,7 @@ func newSession(config sources.RTSP, env pipeline.Env, t *target, overUDP bool) 
 	if config.Stall <= 0 {
 		config.Stall = defaultStall
 	}
-	return &session{config: config, env: env, target: t, overUDP: overUDP, started: time.Now()}
+	return &session{config: config, limit: answerLimit, env: env, target: t, overUDP: overUDP, started: time.Now()}
 }
 
 // transport names the way of the media.
@@ -113,8 +114,8 @@ func (c *session) open(ctx context.Context) error {
 	c.client = &gortsplib.Client{
 		Scheme: c.target.url.Scheme, Host: c.target.url.Host,
 		Transport:    &tcp,
-		ReadTimeout:  max(answerLimit, 2*c.config.Stall), // silence is noticed by watch
-		WriteTimeout: answerLimit,
+		ReadTimeout:  max(c.limit, 2*c.config.Stall), // silence is noticed by watch
+		WriteTimeout: c.limit,
 		UserAgent:    userAgent,
 		DialContext:  c.dial,
 		OnRequest:    c.onRequest, OnResponse: c.onResponse,

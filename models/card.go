@@ -1,7 +1,9 @@
 package models
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,6 +128,10 @@ func ReadCard(path string) (*Card, error) {
 	defer folder.Close()
 	labels, err := readInside(folder, card.LabelsFile, maxLabelsBytes)
 	if err != nil {
+		var cause *fs.PathError
+		if errors.As(err, &cause) {
+			err = fmt.Errorf("%q: %w", card.LabelsFile, cause.Err)
+		}
 		return nil, card.Refuse("labels_file", err.Error(), "")
 	}
 	if card.Labels, err = ParseLabels(labels); err != nil {

@@ -14,26 +14,41 @@ func (c *Card) check() []Problem {
 	add := func(key, text, hint string) { found = append(found, c.problem(key, text, hint)) }
 	c.checkLabelKeys(add)
 	c.checkNumbers(add)
-	if c.Color == "" {
-		add("color", "is missing", "rgb for models of torchvision and TensorFlow, bgr for models of Caffe, gray for one channel")
-	}
-	if c.Activation == "" {
-		add("activation", "is missing", "softmax when the model gives logits, none when it gives probabilities, sigmoid for independent classes")
-	}
 	if c.Multilabel && c.Activation == Softmax {
 		add("multilabel", "does not go with activation softmax, which lets one class win", "activation: sigmoid")
 	}
 	if (c.Activation == Softmax || c.Activation == Sigmoid) && (c.Threshold < 0 || c.Threshold > 1) {
 		add("threshold", fmt.Sprintf("%g is not within 0 … 1", c.Threshold), "")
 	}
-	if c.has("crop_fraction") && c.Resize != pipeline.ResizeCrop {
+	resize := c.Resize != "" || !c.has("resize_type") // else it was refused already
+	if c.has("crop_fraction") && resize && c.Resize != pipeline.ResizeCrop {
 		add("crop_fraction", "is only for resize_type: crop", "")
 	}
-	if c.has("pad_value") && c.Resize != pipeline.ResizeFit && c.Resize != pipeline.ResizeLetterbox {
+	if c.has("pad_value") && resize && c.Resize != pipeline.ResizeFit && c.Resize != pipeline.ResizeLetterbox {
 		add("pad_value", "is only for the fit_to_window types of resize_type", "")
 	}
 	if c.has("width") != c.has("height") {
 		add("width", "goes together with height", "")
+	}
+	return found
+}
+
+// missing says which required keys are not there.
+func (c *Card) missing() []Problem {
+	var found []Problem
+	add := func(key, hint string) { found = append(found, c.problem(key, "is missing", hint)) }
+	if !c.has("labels") && !c.has("labels_file") {
+		add("labels", "labels: [cat, dog], or labels_file: labels.txt")
+	}
+	if !c.has("color") {
+		add("color", "rgb for models of torchvision and TensorFlow, bgr for models of Caffe, gray for one channel")
+	}
+	if !c.has("activation") {
+		add("activation", "softmax when the model gives logits, none when it gives probabilities, sigmoid for independent classes")
+	}
+	bytes := c.DType == Uint8 || c.DType == Int8
+	if !c.has("scale") && !bytes && (c.DType != "" || c.has("mean") || c.has("std")) {
+		add("scale", scaleHint)
 	}
 	return found
 }
@@ -45,10 +60,8 @@ func (c *Card) has(key string) bool {
 
 func (c *Card) checkLabelKeys(add func(key, text, hint string)) {
 	switch {
-	case c.Labels != nil && c.LabelsFile != "":
+	case c.has("labels") && c.has("labels_file"):
 		add("labels_file", "does not go with labels", "give one of them")
-	case c.Labels == nil && c.LabelsFile == "":
-		add("labels", "is missing", "labels: [cat, dog], or labels_file: labels.txt")
 	case c.LabelsFile != "" && !filepath.IsLocal(c.LabelsFile):
 		add("labels_file", fmt.Sprintf("%q leads out of the card's folder", c.LabelsFile), "put the file beside the card")
 	}
@@ -62,9 +75,6 @@ func (c *Card) checkNumbers(add func(key, text, hint string)) {
 			add(key, fmt.Sprintf("does not go with dtype %s, whose inputs are the bytes themselves", c.DType), "")
 		}
 		return
-	}
-	if !c.has("scale") && (c.DType != "" || len(given) > 0) {
-		add("scale", "is missing", scaleHint)
 	}
 	for _, key := range given {
 		list := map[string][]float64{"mean": c.Mean, "std": c.Std}[key]

@@ -69,6 +69,7 @@ func (c *Card) fields() []field {
 type cardReader struct {
 	card     *Card
 	problems []Problem
+	unknown  bool // a key is not known
 }
 
 func (r *cardReader) add(p Problem) { r.problems = append(r.problems, p) }
@@ -102,8 +103,9 @@ func (r *cardReader) read(text []byte) {
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		r.pair(fields, root.Content[i], root.Content[i+1])
 	}
-	if len(r.problems) == 0 {
-		r.problems = r.card.check()
+	r.problems = append(r.problems, r.card.check()...)
+	if !r.unknown { // what is missing may stand there by another name
+		r.problems = append(r.problems, r.card.missing()...)
 	}
 	slices.SortStableFunc(r.problems, func(a, b Problem) int { return a.Line - b.Line })
 }
@@ -111,6 +113,7 @@ func (r *cardReader) read(text []byte) {
 func (r *cardReader) pair(fields []field, key, value *yaml.Node) {
 	i := slices.IndexFunc(fields, func(f field) bool { return f.key == key.Value })
 	if i < 0 || key.Kind != yaml.ScalarNode {
+		r.unknown = true
 		r.at(key, key.Value, "unknown key", suggest(key.Value, fields))
 		return
 	}

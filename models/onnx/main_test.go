@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sightline/models"
+	"sightline/models/onnxtest"
 )
 
 // The process's one runtime, and why there is none.
@@ -21,11 +22,11 @@ var update = flag.Bool("update", false, "write probe.onnx")
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if *update {
-		if err := os.WriteFile("probe.onnx", relu().file(), 0o644); err != nil {
+		if err := os.WriteFile("probe.onnx", onnxtest.Relu().File(), 0o644); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		probe = relu().file()
+		probe = onnxtest.Relu().File()
 	}
 	shared, sharedErr = Start("")
 	code := m.Run()
@@ -48,8 +49,8 @@ func started(t testing.TB) *Runtime {
 }
 
 func TestProbeIsTheBuiltModel(t *testing.T) {
-	if !bytes.Equal(probe, relu().file()) {
-		t.Error("probe.onnx is not what graph_test.go builds: run with -update")
+	if !bytes.Equal(probe, onnxtest.Relu().File()) {
+		t.Error("probe.onnx is not what onnxtest builds: run with -update")
 	}
 }
 

@@ -1,0 +1,130 @@
+package models
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// golden compares with a file beside the card, or writes it.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s has\n%s\ngot\n%s", path, want, got)
+	}
+}
+
+func cards(t *testing.T, kind string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join("testdata", "cards", kind, "*.yaml"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no cards (%v)", err)
+	}
+	return found
+}
+
+func TestGoodCards(t *testing.T) {
+	for _, path := range cards(t, "good") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			card, err := ReadCard(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := json.MarshalIndent(card, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, strings.TrimSuffix(path, ".yaml")+".json", string(text)+"\n")
+		})
+	}
+}
+
+func TestBadCardsSayAllThatIsWrong(t *testing.T) {
+	for _, path := range cards(t, "bad") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			_, err := ReadCard(path)
+			var wrong *CardError
+			if !errors.As(err, &wrong) || len(wrong.Problems) == 0 {
+				t.Fatalf("error is %v", err)
+			}
+			got := strings.ReplaceAll(err.Error(), filepath.Dir(path)+string(filepath.Separator), "")
+			golden(t, strings.TrimSuffix(path, ".yaml")+".txt", got+"\n")
+		})
+	}
+}
+
+func TestACardThatIsNoFile(t *testing.T) {
+	folder := t.TempDir()
+	if _, err := ReadCard(folder); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a folder: %v", err)
+	}
+	pipe := filepath.Join(folder, "pipe.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip(err)
+	}
+	if _, err := ReadCard(pipe); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a named pipe: %v", err)
+	}
+	large := filepath.Join(folder, "large.yaml")
+	if err := os.WriteFile(large, make([]byte, maxCardBytes+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadCard(large); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("a card that is too large: %v", err)
+	}
+}
+
+func TestTheModelMustBeTheCards(t *testing.T) {
+	file := NewFile("m.onnx", []byte("model"))
+	for _, test := range []struct {
+		sum string
+		ok  bool
+	}{{file.SHA256, true}, {"sha256:" + strings.ToUpper(file.SHA256), true}, {strings.Repeat("0", 64), false}} {
+		card, err := ParseCard("m.yaml", []byte("labels: [a, b]\ncolor: rgb\nactivation: none\nsha256: "+test.sum+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := file.Verify(card); (err == nil) != test.ok {
+			t.Errorf("%s: %v", test.sum, err)
+		}
+	}
+}
+
+func FuzzParseCard(f *testing.F) {
+	for _, kind := range []string{"good", "bad"} {
+		found, _ := filepath.Glob(filepath.Join("testdata", "cards", kind, "*.yaml"))
+		for _, path := range found {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		card, err := ParseCard("card.yaml", text)
+		var wrong *CardError
+		switch {
+		case err != nil && !errors.As(err, &wrong):
+			t.Fatalf("error is %v", err)
+		case err == nil && (card.TopK < 1 || card.Activation == "" || card.Color == "" || (card.Labels == nil && card.LabelsFile == "")):
+			t.Fatalf("card is %+v", card)
+		}
+	})
+}

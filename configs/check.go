@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"sightline/configs/strict"
+	"sightline/pipeline"
 )
 
 // checker looks at what a definition cannot say. It looks only at values that stand in the file and were
@@ -141,7 +142,7 @@ func (c *checker) reference(path, section, name string, names []string) {
 	if near := strict.Nearest(name, names); near != "" {
 		suggestion = "did you mean " + near + "?"
 	}
-	c.problem(path, fmt.Sprintf("%s has no %q", section, c.doc.Written(path)), suggestion)
+	c.problem(path, fmt.Sprintf("%s has no %q", section, pipeline.RedactText(c.doc.Written(path))), suggestion)
 }
 
 // unused warns of stages whose work nobody takes.

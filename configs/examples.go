@@ -8,12 +8,12 @@ var examples embed.FS
 //go:embed pipeline.schema.json
 var schema []byte
 
-// DemoFile is the name of the example that `sightline demo` runs.
-const DemoFile = "demo.yaml"
+//go:embed demo.yaml
+var demo []byte
 
 // Demo returns the pipeline file that `sightline demo` runs. It takes the ports of the simulated
 // camera and of the broker from the variables SIGHTLINE_DEMO_RTSP_PORT and SIGHTLINE_DEMO_MQTT_PORT.
-func Demo() ([]byte, error) { return examples.ReadFile(DemoFile) }
+func Demo() []byte { return append([]byte(nil), demo...) }
 
 // Examples returns the shipped pipeline files, at the top of the file system. They are also good to
 // start from.

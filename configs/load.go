@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -109,9 +110,7 @@ func (f *file) Decoder(string) (viper.Decoder, error) { return f, nil }
 // further.
 func (f *file) Decode(data []byte, into map[string]any) error {
 	f.doc, f.problems = strict.Read(f.name, data, reflect.TypeFor[Pipeline](), f.opts)
-	for key, value := range f.doc.Settings() {
-		into[key] = value
-	}
+	maps.Copy(into, f.doc.Settings())
 	return nil
 }
 

@@ -35,7 +35,7 @@ func nameHint(name string) string {
 		}
 		return '-'
 	}, strings.ToLower(name))
-	if namePattern.MatchString(meant) {
+	if namePattern.MatchString(meant) && !strings.Contains(name, "://") { // not from an address with a password
 		return rule + ", such as " + meant
 	}
 	return rule

@@ -54,8 +54,11 @@ func syntaxProblem(name string, data []byte, err error) *Problem {
 	line := string(lines[bad-1])
 	rest := strings.TrimLeft(line, " ")
 	p := &Problem{File: name, Line: bad, Column: 1 + len(line) - len(rest), Problem: "not YAML: " + message}
-	if strings.HasPrefix(rest, "\t") {
+	switch {
+	case strings.HasPrefix(rest, "\t"):
 		p.Suggestion = "indent with spaces, not tabs"
+	case strings.HasPrefix(message, "unknown anchor"): // its name may be a password that begins with *
+		p.Problem, p.Suggestion = "not YAML: a * refers to an anchor that is not there", "write text that begins with * in quotes"
 	}
 	return p
 }

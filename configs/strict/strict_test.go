@@ -74,7 +74,7 @@ var rejected = []struct{ name, yaml, want string }{
 		"f:8:6: not YAML: did not find expected key"},
 	{"a list that is not closed, after one that is", rtsp + "    tags: [day,\n      night]\nname: [a\nversion: 1\n",
 		"f:8:1: not YAML: did not find expected ',' or ']'"},
-	{"an unknown anchor", "name: *a\n", "f:1:1: not YAML: unknown anchor 'a' referenced"},
+	{"an unknown anchor", "name: *a\n", "f:1:1: not YAML: a * refers to an anchor that is not there (write text that begins with * in quotes)"},
 	{"broken UTF-8", "name: \xff\xfe\n", "f:1:1: not YAML: invalid leading UTF-8 octet"},
 	{"a misspelt key", rtsp + "    limts: {}\n", "f:6:5: sources.gate.limts: unknown key (did you mean limits?)"},
 	{"an upper-case key", strings.ToUpper(rtsp[:1]) + rtsp[1:], "f:1:1: Version: unknown key (did you mean version?)\n" +
@@ -142,7 +142,7 @@ var rejected = []struct{ name, yaml, want string }{
 		"f:6:16: sources.gate.rtsp.timeout: the value is not a duration (write it like 500ms, 5s or 2h)"},
 	{"an address with a password where none belongs", rtsp + "      timeout: rtsp://me:hunter2@cam\n",
 		`f:6:16: sources.gate.rtsp.timeout: "rtsp://cam" is not a duration (write it like 500ms, 5s or 2h)`},
-	{"a tag", rtsp + "name: !!str 5\n", "f:6:7: name: has a YAML tag, !!str (remove the tag)"},
+	{"a tag", rtsp + "name: !!str 5\n", "f:6:7: name: begins with !, which makes it a YAML tag (remove the tag, or write text in quotes)"},
 	{"an alias of itself", "version: 1\nsources:\n  gate: &g\n    <<: *g\n    file: {path: a}\n",
 		"f:4:9: sources.gate: the alias *g contains itself"},
 	{"a merge of text", rtsp + "    <<: text\n", "f:6:5: sources.gate: << takes only *aliases of groups of keys"},

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"sightline/pipeline"
 )
 
 // walker compares the nodes of a document with its definition.
@@ -49,8 +51,7 @@ func (w *walker) count(path string, n *yaml.Node) bool {
 	return !w.stopped
 }
 
-// follow calls do with the node that an alias stands for, or with n itself. key is where problems of
-// a list or map are placed.
+// follow calls do with the node that an alias stands for, or with n itself.
 func (w *walker) follow(path string, n *yaml.Node, do func(*yaml.Node)) {
 	if n.Kind != yaml.AliasNode {
 		do(n)
@@ -77,7 +78,7 @@ func (w *walker) value(path string, key, n *yaml.Node, f field) (value any, ok b
 
 func (w *walker) resolved(path string, key, n *yaml.Node, f field) (any, bool) {
 	if n.Style&yaml.TaggedStyle != 0 {
-		w.problem(path, n, "has a YAML tag, "+n.Tag, "remove the tag")
+		w.problem(path, n, "begins with !, which makes it a YAML tag", "remove the tag, or write text in quotes")
 		return nil, false
 	}
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
@@ -115,7 +116,7 @@ func (w *walker) wrongKind(path string, n *yaml.Node, f field) {
 		is = "a list"
 	}
 	if f.shape() == listShape && n.Kind == yaml.ScalarNode && f.element().typ != secretType {
-		suggestion = "write [" + literal{text: n.Value}.plain() + "]"
+		suggestion = "write [" + literal{text: pipeline.RedactText(n.Value)}.plain() + "]"
 	}
 	w.problem(path, n, "must be "+f.kind()+", is "+is, suggestion)
 }
@@ -143,7 +144,7 @@ func (w *walker) structure(path string, n *yaml.Node, t reflect.Type) (map[strin
 		}
 	}
 	w.outer = w.outer[:len(w.outer)-1]
-	w.alternatives(path, n, fields, written, len(w.problems) > before)
+	w.alternatives(path, fields, written, len(w.problems) > before)
 	return out, true
 }
 
@@ -174,7 +175,7 @@ func (w *walker) missing(path string, n *yaml.Node, f field) {
 }
 
 // alternatives checks that exactly one of the keys that exclude each other is written.
-func (w *walker) alternatives(path string, n *yaml.Node, fields []field, written map[string]bool, faulty bool) {
+func (w *walker) alternatives(path string, fields []field, written map[string]bool, faulty bool) {
 	var all, found []string
 	for _, f := range fields {
 		if f.alternative() {
@@ -220,10 +221,11 @@ func (w *walker) scalar(path string, n *yaml.Node, f field) (any, bool) {
 	return value, fault == nil
 }
 
-// Join returns the path of a key or name within the group at path.
+// Join returns the path of a key or name within the group at path. One that is no plain word is quoted,
+// and an address in it loses its user and password.
 func Join(path, key string) string {
 	if !plainKey.MatchString(key) {
-		key = strconv.Quote(key)
+		key = strconv.Quote(pipeline.RedactText(key))
 	}
 	if path == "" {
 		return key

@@ -1,0 +1,161 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"sightline/pipeline"
+	"sightline/sinks"
+)
+
+// protocol311 is MQTT 3.1.1. Said explicitly, it keeps the client library from trying 3.1 after every
+// refusal.
+const protocol311 = 4
+
+// upstream is where the broker is and how it is reached.
+type upstream struct {
+	config  sinks.MQTT
+	url     *url.URL
+	address string // host:port
+	secure  bool
+}
+
+// newUpstream checks what does not depend on files.
+func newUpstream(c sinks.MQTT) (*upstream, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Hostname() == "" {
+		return nil, fmt.Errorf("address of the broker has no host: %q", pipeline.RedactText(c.URL))
+	}
+	up := &upstream{config: c, url: u, secure: u.Scheme == "mqtts"}
+	port := u.Port()
+	switch {
+	case u.Scheme != "mqtt" && u.Scheme != "mqtts":
+		return nil, fmt.Errorf("address of the broker begins with %q: only mqtt:// and mqtts:// do", u.Scheme+"://")
+	case u.User != nil:
+		return nil, errors.New("address of the broker holds a user: put it in username and password_file")
+	case c.Username == "" && (!c.Password.Empty() || c.PasswordFile != ""):
+		return nil, errors.New("password without username: MQTT 3.1.1 has no such thing")
+	case c.QoS != 0 && c.QoS != 1:
+		return nil, fmt.Errorf("qos %d: only 0 and 1 are there", c.QoS)
+	case (c.CertFile == "") != (c.KeyFile == ""):
+		return nil, errors.New("cert_file and key_file go together")
+	case !up.secure && (c.CAFile != "" || c.CertFile != ""):
+		return nil, errors.New("ca_file and cert_file need an address that begins with mqtts://")
+	case port == "" && up.secure:
+		port = "8883"
+	case port == "":
+		port = "1883"
+	}
+	up.address = net.JoinHostPort(u.Hostname(), port)
+	return up, nil
+}
+
+// tls reads the certificates anew, so that renewed ones count from the next connection on.
+func (u *upstream) tls() (*tls.Config, error) {
+	if !u.secure {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.url.Hostname()}
+	if file := u.config.CAFile; file != "" {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read ca_file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read ca_file %q: it holds no certificate in PEM form", file)
+		}
+	}
+	if file := u.config.CertFile; file != "" {
+		pair, err := tls.LoadX509KeyPair(file, u.config.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read cert_file %q and key_file %q: %w", file, u.config.KeyFile, err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// password reads the password anew, so that a changed one counts from the next connection on.
+func (u *upstream) password() (pipeline.Secret, error) {
+	if u.config.PasswordFile == "" {
+		return u.config.Password, nil
+	}
+	text, err := os.ReadFile(u.config.PasswordFile)
+	if err != nil {
+		return pipeline.Secret{}, fmt.Errorf("read password_file: %w", err)
+	}
+	return pipeline.NewSecret(strings.TrimRight(string(text), "\r\n")), nil
+}
+
+// options are those of one connection. clientID and will must be the same every time.
+func (u *upstream) options(clientID, will string) (*paho.ClientOptions, error) {
+	password, err := u.password()
+	if err != nil {
+		return nil, err
+	}
+	o := paho.NewClientOptions()
+	o.Servers = []*url.URL{u.url}
+	o.SetClientID(clientID).SetUsername(u.config.Username).SetPassword(password.Reveal())
+	o.SetProtocolVersion(protocol311).SetCleanSession(true)
+	o.SetAutoReconnect(false).SetConnectRetry(false)
+	o.SetKeepAlive(u.config.KeepAlive).SetPingTimeout(u.config.Timeout)
+	o.SetConnectTimeout(u.config.Timeout).SetWriteTimeout(u.config.Timeout)
+	o.SetWill(will, unavailable, byte(u.config.QoS), true)
+	return o, nil
+}
+
+// dial opens the connection through the stage's network, and TLS on it.
+func (u *upstream) dial(ctx context.Context, network pipeline.Network) (*guard, error) {
+	config, err := u.tls()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := network.Dial(ctx, "tcp", u.address)
+	if err != nil {
+		return nil, err
+	}
+	if config == nil {
+		return &guard{Conn: raw, raw: raw}, nil
+	}
+	secure := tls.Client(raw, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("tls handshake: %w", err), raw.Close())
+	}
+	return &guard{Conn: secure, raw: raw}, nil
+}
+
+// refused tells whether the broker turned the credentials down, which trying again soon will not mend.
+func refused(err error) bool {
+	return errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) || errors.Is(err, packets.ErrorRefusedNotAuthorised) ||
+		errors.Is(err, packets.ErrorRefusedIDRejected)
+}
+
+// explain says why there is no connection, in words for the operator.
+func explain(err error) string {
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, packets.ErrorRefusedIDRejected):
+		return "broker refused the client identifier"
+	case refused(err):
+		return "broker refused the user name, password or certificate"
+	case errors.Is(err, packets.ErrorRefusedServerUnavailable):
+		return "broker says that it is not available"
+	case errors.As(err, &unknown):
+		return "broker's certificate is signed by an authority that ca_file does not name"
+	}
+	text := strings.TrimPrefix(err.Error(), packets.ErrorNetworkError.Error()+" : ")
+	return pipeline.RedactText(text)
+}

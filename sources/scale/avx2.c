@@ -1,0 +1,94 @@
+#include "kernel.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define AVX2 __attribute__((target("avx2")))
+
+// Adds up 32·n columns. A byte times 256 is what even bytes are after a shift, and odd ones after
+// clearing the even ones; the high half of the product with a weight is the addend.
+#define COLUMNS(n)                                                                                                     \
+	AVX2 static void down8_##n(int16_t *sums, const uint8_t *rows, ptrdiff_t stride, const uint16_t *weights,      \
+				   int count)                                                                          \
+	{                                                                                                              \
+		const __m256i high = _mm256_set1_epi16((short)0xff00);                                                 \
+		const __m256i begin = _mm256_set1_epi16((short)sl_lost(count, 255));                                   \
+		__m256i even[n], odd[n];                                                                               \
+		for (int i = 0; i < n; i++)                                                                            \
+			even[i] = odd[i] = begin;                                                                      \
+		for (int k = 0; k < count; k++, rows += stride) {                                                      \
+			const __m256i w = _mm256_set1_epi16((short)weights[k]);                                        \
+			for (int i = 0; i < n; i++) {                                                                  \
+				__m256i v = _mm256_loadu_si256((const __m256i *)(rows + 32 * i));                      \
+				__m256i e = _mm256_mulhi_epu16(_mm256_slli_epi16(v, 8), w);                            \
+				__m256i o = _mm256_mulhi_epu16(_mm256_and_si256(v, high), w);                          \
+				even[i] = _mm256_add_epi16(even[i], e);                                                \
+				odd[i] = _mm256_add_epi16(odd[i], o);                                                  \
+			}                                                                                              \
+		}                                                                                                      \
+		for (int i = 0; i < n; i++) {                                                                          \
+			__m256i e = _mm256_srli_epi16(even[i], 1), o = _mm256_srli_epi16(odd[i], 1);                   \
+			__m256i l = _mm256_unpacklo_epi16(e, o), h = _mm256_unpackhi_epi16(e, o);                      \
+			_mm256_storeu_si256((__m256i *)(sums + 32 * i), _mm256_permute2x128_si256(l, h, 0x20));        \
+			_mm256_storeu_si256((__m256i *)(sums + 32 * i + 16), _mm256_permute2x128_si256(l, h, 0x31));   \
+		}                                                                                                      \
+	}
+
+COLUMNS(4)
+COLUMNS(1)
+
+static void down8(int16_t *sums, int width, const uint8_t *rows, ptrdiff_t stride, const uint16_t *weights, int count)
+{
+	if (width < 32) {
+		sl_portable_kernel.down8(sums, width, rows, stride, weights, count);
+		return;
+	}
+	int x = 0;
+	for (; x + 128 <= width; x += 128)
+		down8_4(sums + x, rows + x, stride, weights, count);
+	for (; x + 32 <= width; x += 32)
+		down8_1(sums + x, rows + x, stride, weights, count);
+	if (x < width)
+		down8_1(sums + width - 32, rows + width - 32, stride, weights, count);
+}
+
+AVX2 static inline __m256i dot(const int16_t *from, const uint16_t *weights, int taps)
+{
+	__m256i sum = _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)from), _mm256_loadu_si256((const __m256i *)weights));
+	for (int k = 16; k < taps; k += 16)
+		sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)(from + k)),
+							      _mm256_loadu_si256((const __m256i *)(weights + k))));
+	return sum;
+}
+
+// Adds up eight sums of eight addends each.
+AVX2 static inline __m256i fold(const __m256i s[8])
+{
+	__m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
+	__m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(s[4], s[5]), _mm256_hadd_epi32(s[6], s[7]));
+	return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+AVX2 static void across(int16_t *out, int count, const int16_t *line, const int32_t *start, const uint16_t *weights, int taps)
+{
+	const __m256i half = _mm256_set1_epi32(1 << 15);
+	int i = 0;
+	for (; i + 8 <= count; i += 8) {
+		__m256i sums[8];
+		for (int j = 0; j < 8; j++)
+			sums[j] = dot(line + start[i + j], weights + (ptrdiff_t)(i + j) * taps, taps);
+		__m256i eight = _mm256_srai_epi32(_mm256_add_epi32(fold(sums), half), 16);
+		__m128i narrow = _mm_packs_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+		_mm_storeu_si128((__m128i *)(out + i), narrow);
+	}
+	if (i < count)
+		sl_portable_kernel.across(out + i, count - i, line, start + i, weights + (ptrdiff_t)i * taps, taps);
+}
+
+AVX2 static void convert(uint8_t *out, int width, int16_t *const samples[3], const int32_t matrix[3][4], int order)
+{
+	sl_convert(out, width, samples, matrix, order);
+}
+
+const sl_kernel sl_avx2_kernel = {down8, across, convert};
+#endif

@@ -5,6 +5,8 @@ import "embed"
 //go:embed *.yaml
 var examples embed.FS
 
+//go:generate go test . -run IsCurrent -update
+
 //go:embed pipeline.schema.json
 var schema []byte
 

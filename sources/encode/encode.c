@@ -37,6 +37,10 @@ static void set_private(AVCodecContext *c, const sl_encoder_options *o)
 		if (o->b_frames == 0)
 			av_opt_set(p, "tune", "zerolatency", 0);
 		av_opt_set(p, "x265-params", x265, 0);
+	} else if (strcmp(o->name, "mjpeg") == 0) {
+		// RTP carries no Huffman tables: receivers use those of RFC 2435 appendix B.
+		av_opt_set(p, "huffman", "default", 0);
+		av_opt_set_int(p, "force_duplicated_matrix", 1, 0);
 	}
 }
 

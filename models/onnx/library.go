@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -99,12 +100,12 @@ func projectFolders() []string {
 // enough? ONNX Runtime's official builds carry their version as a symbol version, VERS_1.2.3.
 func inspectLibrary(path string) (version string, err error) {
 	file, err := elf.Open(path)
-	var format *elf.FormatError
+	var absent *fs.PathError
 	switch {
-	case errors.As(err, &format):
-		return "", fmt.Errorf("%q is not a shared library", path)
-	case err != nil:
+	case errors.As(err, &absent):
 		return "", fmt.Errorf("ONNX Runtime: %w", err)
+	case err != nil:
+		return "", fmt.Errorf("%q is not a shared library: %w", path, err)
 	}
 	defer file.Close()
 	machine := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]

@@ -3,6 +3,7 @@ package onnx
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	ort "github.com/yalue/onnxruntime_go"
 
@@ -62,7 +63,9 @@ func configure(options *ort.SessionOptions, threads int) error {
 	)
 }
 
-// probe runs the model once, on what the buffer holds, and learns the shape that the output really has.
+// probe runs the model once, on what the buffer holds, and learns the shape that the output really
+// has. Of half-precision outputs the shape is taken as the file has it: the binding makes tensors of
+// half the size when it is to make them itself.
 func (s *session) probe(n int) ([]int64, error) {
 	size, _ := element(s.fit.Input.Type)
 	if s.input == nil {
@@ -74,11 +77,37 @@ func (s *session) probe(n int) ([]int64, error) {
 	}
 	defer in.Destroy()
 	out := []ort.Value{nil}
-	if err := s.run.Run([]ort.Value{in}, out); err != nil {
+	if s.fit.Output.Type == models.Float16 {
+		shape := s.expected(n)
+		memory := newBuffer(2 * n * s.fit.Classes)
+		defer memory.close()
+		if out[0], err = memory.tensor(shape, models.Float16); err != nil {
+			return nil, err
+		}
+	}
+	err = s.run.Run([]ort.Value{in}, out)
+	if out[0] == nil {
 		return nil, err
 	}
 	defer out[0].Destroy()
-	return out[0].GetShape(), nil
+	return out[0].GetShape(), err
+}
+
+// expected is the output's shape for n frames as the file and the labels tell it: the classes are
+// where the largest dimension is, else where the first open one is.
+func (s *session) expected(n int) []int64 {
+	shape := slices.Clone(s.fit.Output.Shape)
+	shape[0] = int64(n)
+	open := slices.Max(shape[1:]) <= 1
+	for i, d := range shape[1:] {
+		if d < 0 {
+			shape[i+1] = 1
+			if open {
+				shape[i+1], open = int64(s.fit.Classes), false
+			}
+		}
+	}
+	return shape
 }
 
 // allocate makes the tensors: for every number of frames up to most when the model's batch is open,

@@ -13,8 +13,8 @@ var schema []byte
 //go:embed demo.yaml
 var demo []byte
 
-// Demo returns the pipeline file that `sightline demo` runs. It takes the ports of the simulated
-// camera and of the broker from the variables SIGHTLINE_DEMO_RTSP_PORT and SIGHTLINE_DEMO_MQTT_PORT.
+// Demo returns the pipeline file that `sightline demo` runs. It takes the addresses of the
+// simulated camera and of the broker, and the camera's password, from variables.
 func Demo() []byte { return append([]byte(nil), demo...) }
 
 // Examples returns the shipped pipeline files, at the top of the file system. They are also good to

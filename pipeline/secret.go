@@ -39,6 +39,11 @@ func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) 
 
 var userinfo = regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://)[^\s"'<>]*@`)
 
-// RedactText removes user and password of every URL in a text: an address, an error of a library. It
-// takes away too much rather than too little, since a password may hold any character.
-func RedactText(text string) string { return userinfo.ReplaceAllString(text, "${1}") }
+var parameter = regexp.MustCompile(`(?i)\b((?:password|passwd|pass|pwd|token)=)[^&\s"'<>]*`)
+
+// RedactText removes user and password of every URL in a text (an address, an error of a library),
+// and the values of parameters such as password=. It takes away too much rather than too little,
+// since a password may hold any character.
+func RedactText(text string) string {
+	return parameter.ReplaceAllString(userinfo.ReplaceAllString(text, "${1}"), "${1}"+redacted)
+}

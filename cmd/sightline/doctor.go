@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sightline/models/onnx"
+	"sightline/sources/decode"
+)
+
+func newDoctor() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Say what this machine can do, and how to get what is missing",
+		Long: `Try the decoders and execution providers of this machine, and look for cameras. Exit status 1
+only when what every pipeline needs is missing.`,
+		Example: "  sightline doctor",
+		RunE: func(c *cobra.Command, _ []string) error {
+			d := doctor{out: c.OutOrStdout()}
+			d.machine()
+			d.decoders()
+			d.providers(libraryOf(c))
+			d.cameras()
+			if d.lacking > 0 {
+				return fmt.Errorf("doctor: %d things that every pipeline needs are missing", d.lacking)
+			}
+			return nil
+		},
+	}
+}
+
+type doctor struct {
+	out     io.Writer
+	lacking int
+}
+
+func (d *doctor) title(text string) { fmt.Fprintf(d.out, "\n%s\n", text) }
+
+func (d *doctor) line(ok bool, format string, args ...any) {
+	mark := "✓"
+	if !ok {
+		mark = "–"
+	}
+	fmt.Fprintf(d.out, "  %s %s\n", mark, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\n    "))
+}
+
+func (d *doctor) machine() {
+	fmt.Fprintf(d.out, "sightline %s on %s/%s, %d processors\n", version, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	if model, err := os.ReadFile("/proc/device-tree/model"); err == nil {
+		d.line(true, "board: %s", strings.TrimRight(string(model), "\x00\n"))
+	}
+}
+
+func (d *doctor) decoders() {
+	d.title("Decoding: FFmpeg " + decode.Version())
+	software := false
+	for _, a := range decode.Available() {
+		if a.Err != nil {
+			d.line(false, "%s by %s: %s", a.Codec, a.Decoder, a.Err)
+			continue
+		}
+		software = software || a.Decoder == decode.Software
+		d.line(true, "%s by %s", a.Codec, a.Decoder)
+	}
+	if !software {
+		d.lacking++
+		d.line(false, "nothing decodes in software: install libavcodec with its decoders")
+	}
+}
+
+func (d *doctor) providers(library string) {
+	d.title("Inference: ONNX Runtime")
+	r, err := onnx.Start(library)
+	if err != nil {
+		d.lacking++
+		d.line(false, "%s", err)
+		return
+	}
+	d.line(true, "version %s, %s", r.Version(), r.Library())
+	for _, a := range onnx.Providers(r, 0) {
+		if a.Err != nil {
+			d.line(false, "%s", a.Err)
+			continue
+		}
+		d.line(true, "provider %s", a.Provider)
+	}
+	if err := r.Close(); err != nil {
+		d.line(false, "%s", err)
+	}
+}
+
+func (d *doctor) cameras() {
+	d.title("Cameras")
+	d.line(true, "RTSP over TCP, UDP and TLS")
+	devices, err := filepath.Glob("/dev/video*")
+	if err != nil || len(devices) == 0 {
+		d.line(false, "no local camera (/dev/video*)")
+		return
+	}
+	for _, device := range devices {
+		d.line(true, "%s (this version reads RTSP cameras only)", device)
+	}
+}

@@ -18,8 +18,12 @@ import (
 	"sightline/pipeline"
 )
 
-// startLimit is how long the broker may take to listen.
-const startLimit = 20 * time.Second
+// startLimit is how long the broker may take to listen; startStep is how often it is looked whether it
+// has given up.
+const (
+	startLimit = 20 * time.Second
+	startStep  = 100 * time.Millisecond
+)
 
 // Options say how the broker listens. The zero value: a free port, no TLS, anyone may connect.
 type Options struct {
@@ -83,8 +87,10 @@ func (b *Broker) listen(o Options, dir string) error {
 	s.SetLoggerV2(reasons, false, false, false)
 	b.server = s
 	s.Start()
-	if !s.ReadyForConnections(startLimit) {
-		return fmt.Errorf("not listening within %s: %s", startLimit, reasons)
+	for deadline := time.Now().Add(startLimit); !s.ReadyForConnections(startStep); {
+		if why, fatal := reasons.read(); fatal || time.Now().After(deadline) {
+			return fmt.Errorf("not listening: %s", why)
+		}
 	}
 	b.port = options.MQTT.Port
 	return nil
@@ -112,36 +118,39 @@ func (b *Broker) Close() error {
 	return b.err
 }
 
-// log keeps the last complaint and is silent otherwise; the server's own logger would end the process
-// at a fatal one.
+// log keeps complaints and is silent otherwise; the server's own logger would end the process at a
+// fatal one.
 type log struct {
-	mu   sync.Mutex
-	last string
+	mu    sync.Mutex
+	last  string
+	fatal bool
 }
 
 var _ server.Logger = (*log)(nil)
 
-func (l *log) keep(format string, args []any) {
+func (l *log) keep(fatal bool, format string, args []any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = fmt.Sprintf(format, args...)
+	if !l.fatal {
+		l.last, l.fatal = fmt.Sprintf(format, args...), fatal
+	}
 }
 
-// String returns the last complaint.
-func (l *log) String() string {
+// read returns the fatal complaint, or the last one.
+func (l *log) read() (text string, fatal bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.last == "" {
-		return "no reason given"
+		return "no reason given", l.fatal
 	}
-	return l.last
+	return l.last, l.fatal
 }
 
 // Fatalf keeps the complaint.
-func (l *log) Fatalf(format string, args ...any) { l.keep(format, args) }
+func (l *log) Fatalf(format string, args ...any) { l.keep(true, format, args) }
 
 // Errorf keeps the complaint.
-func (l *log) Errorf(format string, args ...any) { l.keep(format, args) }
+func (l *log) Errorf(format string, args ...any) { l.keep(false, format, args) }
 
 // Warnf says nothing.
 func (l *log) Warnf(string, ...any) {}

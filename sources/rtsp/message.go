@@ -28,13 +28,11 @@ func readMessage(r *bufio.Reader) ([]byte, error) {
 	var message []byte
 	length := 0
 	for {
-		line, err := r.ReadSlice('\n')
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		start := len(message)
+		if message, err = readLine(r, message); err != nil {
 			return nil, err
 		}
-		if message = append(message, line...); len(message) > maxHeader {
-			return nil, errMessage
-		}
+		line := message[start:]
 		if n, ok := contentLength(line); ok {
 			length = n
 		}
@@ -46,6 +44,19 @@ func readMessage(r *bufio.Reader) ([]byte, error) {
 		return nil, errMessage
 	}
 	return readRest(r, message, length)
+}
+
+// readLine appends the next line to message.
+func readLine(r *bufio.Reader, message []byte) ([]byte, error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if message = append(message, part...); len(message) > maxHeader {
+			return nil, errMessage
+		}
+		if err == nil || !errors.Is(err, bufio.ErrBufferFull) {
+			return message, err
+		}
+	}
 }
 
 func readFrame(r *bufio.Reader) ([]byte, error) {

@@ -221,9 +221,11 @@ func (k *keeper) close(ctx context.Context) error {
 		k.writers.Wait()
 		close(ended)
 	}()
+	timer := time.NewTimer(goodbye)
+	defer timer.Stop()
 	select {
 	case <-ended:
-	case <-ctx.Done(): // they end by themselves within the write timeout
+	case <-timer.C: // one that a broken connection left within the client library ends at the write timeout
 	}
 	return k.left
 }

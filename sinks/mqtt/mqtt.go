@@ -178,7 +178,8 @@ func (s *Sink) take(ctx context.Context) error {
 
 func (s *Sink) release() { <-s.turn }
 
-// Close publishes that the device stopped, says goodbye and waits for the sink's goroutines. When ctx
+// Close publishes that the device stopped, says goodbye and waits for the sink's goroutines; only one
+// that was publishing when an earlier connection broke may last for up to Timeout longer. When ctx
 // ends before, the connection is broken instead and the broker publishes the last will.
 func (s *Sink) Close(ctx context.Context) error {
 	if s.keeper == nil {

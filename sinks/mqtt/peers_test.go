@@ -42,13 +42,13 @@ type wanted struct {
 type peer struct {
 	url     string
 	wanted  wanted
-	start   func(t *testing.T)
+	start   func(t testing.TB)
 	kill    func()
 	running bool
 }
 
 // peers are the brokers that every test runs against.
-var peers = map[string]func(*testing.T, wanted) *peer{"mosquitto": mosquitto, "embedded": embedded}
+var peers = map[string]func(testing.TB, wanted) *peer{"mosquitto": mosquitto, "embedded": embedded}
 
 // withPeers runs a test against every broker.
 func withPeers(t *testing.T, w wanted, test func(*testing.T, *peer)) {
@@ -57,7 +57,7 @@ func withPeers(t *testing.T, w wanted, test func(*testing.T, *peer)) {
 	}
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,7 +75,7 @@ func (w wanted) scheme() string {
 }
 
 // mosquitto starts Debian's broker, which forgets everything when it is killed.
-func mosquitto(t *testing.T, w wanted) *peer {
+func mosquitto(t testing.TB, w wanted) *peer {
 	binary, err := exec.LookPath("mosquitto")
 	if err != nil {
 		t.Skipf("mosquitto is not installed: %v", err)
@@ -101,12 +101,12 @@ func mosquitto(t *testing.T, w wanted) *peer {
 		t.Fatal(err)
 	}
 	p := &peer{url: fmt.Sprintf("%s://127.0.0.1:%d", w.scheme(), port), wanted: w}
-	p.start = func(t *testing.T) { p.kill = runMosquitto(t, binary, file) }
+	p.start = func(t testing.TB) { p.kill = runMosquitto(t, binary, file) }
 	return p.begin(t)
 }
 
 // runMosquitto returns, once the broker says that it runs, what kills it.
-func runMosquitto(t *testing.T, binary, config string) func() {
+func runMosquitto(t testing.TB, binary, config string) func() {
 	t.Helper()
 	command := exec.Command(binary, "-c", config, "-v")
 	stderr, err := command.StderrPipe()
@@ -146,13 +146,13 @@ func runMosquitto(t *testing.T, binary, config string) func() {
 }
 
 // embedded starts the broker of this repository, which forgets everything when it is killed.
-func embedded(t *testing.T, w wanted) *peer {
+func embedded(t testing.TB, w wanted) *peer {
 	o := broker.Options{Port: freePort(t), Username: w.username, Password: pipeline.NewSecret(w.password)}
 	if w.authority != nil {
 		o.TLS = w.authority.server(t, w.clientCertificates)
 	}
 	p := &peer{url: fmt.Sprintf("%s://127.0.0.1:%d", w.scheme(), o.Port), wanted: w}
-	p.start = func(t *testing.T) {
+	p.start = func(t testing.TB) {
 		t.Helper()
 		b, err := broker.Start(o)
 		if err != nil {
@@ -167,7 +167,7 @@ func embedded(t *testing.T, w wanted) *peer {
 	return p.begin(t)
 }
 
-func (p *peer) begin(t *testing.T) *peer {
+func (p *peer) begin(t testing.TB) *peer {
 	p.start(t)
 	t.Cleanup(func() { p.kill() })
 	return p
@@ -181,7 +181,7 @@ type authority struct {
 	key         *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{dir: t.TempDir()}
 	a.certificate = &x509.Certificate{
@@ -194,7 +194,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-func newKey(t *testing.T) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -203,7 +203,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-func (a *authority) write(t *testing.T, file string, c *x509.Certificate, key *ecdsa.PrivateKey) {
+func (a *authority) write(t testing.TB, file string, c *x509.Certificate, key *ecdsa.PrivateKey) {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, c, a.certificate, &key.PublicKey, a.key)
 	if err != nil {
@@ -215,7 +215,7 @@ func (a *authority) write(t *testing.T, file string, c *x509.Certificate, key *e
 }
 
 // issue makes a certificate for 127.0.0.1, for servers and clients.
-func (a *authority) issue(t *testing.T, name string) (certificate, key string) {
+func (a *authority) issue(t testing.TB, name string) (certificate, key string) {
 	t.Helper()
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
@@ -235,7 +235,7 @@ func (a *authority) issue(t *testing.T, name string) (certificate, key string) {
 	return certificate, key
 }
 
-func (a *authority) pool(t *testing.T) *x509.CertPool {
+func (a *authority) pool(t testing.TB) *x509.CertPool {
 	t.Helper()
 	text, err := os.ReadFile(a.file)
 	if err != nil {
@@ -246,7 +246,7 @@ func (a *authority) pool(t *testing.T) *x509.CertPool {
 	return pool
 }
 
-func (a *authority) pair(t *testing.T, name string) tls.Certificate {
+func (a *authority) pair(t testing.TB, name string) tls.Certificate {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(a.issue(t, name))
 	if err != nil {
@@ -255,7 +255,7 @@ func (a *authority) pair(t *testing.T, name string) tls.Certificate {
 	return pair
 }
 
-func (a *authority) server(t *testing.T, clients bool) *tls.Config {
+func (a *authority) server(t testing.TB, clients bool) *tls.Config {
 	c := &tls.Config{Certificates: []tls.Certificate{a.pair(t, "broker")}}
 	if clients {
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, a.pool(t)
@@ -350,7 +350,7 @@ func (l *log) of(suffix string) []arrival {
 }
 
 // await waits until ok holds and fails the test when it does not in time.
-func (l *log) await(t *testing.T, what string, ok func() bool) {
+func (l *log) await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
@@ -364,7 +364,7 @@ func (l *log) await(t *testing.T, what string, ok func() bool) {
 }
 
 // last waits until the newest message of a topic is payload.
-func (l *log) last(t *testing.T, topic, payload string) {
+func (l *log) last(t testing.TB, topic, payload string) {
 	t.Helper()
 	l.await(t, topic+" "+payload, func() bool {
 		list := l.of(topic)
@@ -373,12 +373,12 @@ func (l *log) last(t *testing.T, topic, payload string) {
 }
 
 // subscribe subscribes to everything, beside the sink, with a client of its own.
-func (p *peer) subscribe(t *testing.T, l *log) {
+func (p *peer) subscribe(t testing.TB, l *log) {
 	t.Helper()
 	p.subscribeAt(t, l, 1)
 }
 
-func (p *peer) subscribeAt(t *testing.T, l *log, qos byte) {
+func (p *peer) subscribeAt(t testing.TB, l *log, qos byte) {
 	t.Helper()
 	o := paho.NewClientOptions().AddBroker(strings.NewReplacer("mqtts://", "ssl://", "mqtt://", "tcp://").Replace(p.url))
 	o.SetClientID(fmt.Sprintf("subscriber-%d", time.Now().UnixNano())).SetAutoReconnect(false)

@@ -1,0 +1,563 @@
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sightline/pipeline"
+	"sightline/sinks"
+	"sightline/sinks/publish"
+	"sightline/sinks/sinktest"
+)
+
+// upstream is a sink whose answers a test decides.
+type upstream struct {
+	// answer decides on a batch; nil takes it.
+	answer func(ctx context.Context, messages []pipeline.Message) error
+	open   func() error // nil opens
+
+	mu       sync.Mutex
+	env      pipeline.Env
+	got      []pipeline.Message // taken
+	copies   []pipeline.Result  // of results as they were when taken
+	batches  []int
+	at       []time.Time
+	opened   int
+	closed   int
+	openNow  bool
+	received chan struct{}
+}
+
+func newUpstream() *upstream { return &upstream{received: make(chan struct{}, 1)} }
+
+func (u *upstream) Open(_ context.Context, env pipeline.Env) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.opened++
+	u.env = env
+	if u.open != nil {
+		if err := u.open(); err != nil {
+			return err
+		}
+	}
+	u.openNow = true
+	return nil
+}
+
+func (u *upstream) Deliver(ctx context.Context, messages []pipeline.Message) error {
+	if u.answer != nil {
+		if err := u.answer(ctx, messages); err != nil {
+			return err
+		}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.got = append(u.got, messages...)
+	for _, m := range messages {
+		if m.Result != nil {
+			u.copies = append(u.copies, *m.Result)
+		}
+	}
+	u.batches, u.at = append(u.batches, len(messages)), append(u.at, time.Now())
+	select {
+	case u.received <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (u *upstream) Close(context.Context) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed++
+	u.openNow = false
+	return nil
+}
+
+var _ pipeline.Sink = (*upstream)(nil)
+
+// sequences are those of the results taken.
+func (u *upstream) sequences() (list []uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, m := range u.got {
+		if m.Result != nil {
+			list = append(list, m.Result.Sequence)
+		}
+	}
+	return list
+}
+
+// rig is a stage that runs.
+type rig struct {
+	*publish.Stage
+	up       *upstream
+	stats    *pipeline.Stats
+	log      *strings.Builder
+	mu       sync.Mutex
+	statuses []pipeline.Status
+	stop     chan struct{}
+	cancel   context.CancelFunc
+	ended    chan error
+}
+
+func newRig(up *upstream) *rig {
+	r := &rig{up: up, stats: pipeline.NewStats(), log: &strings.Builder{}}
+	r.Stage = &publish.Stage{
+		Name: "cloud", Input: pipeline.NewResultLink(4), Sink: up,
+		Spool: sinks.Spool{MaxBytes: 16 << 20, MaxAge: time.Hour, Full: sinks.DropOldest},
+		Env: pipeline.Env{
+			Device: "porch", Stage: "cloud", Log: slog.New(slog.NewTextHandler(r.log, nil)), Stats: r.stats,
+			Report: func(s pipeline.Status) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.statuses = append(r.statuses, s)
+			},
+		},
+	}
+	return r
+}
+
+func (r *rig) run() {
+	var ctx context.Context
+	ctx, r.cancel = context.WithCancel(context.Background())
+	r.stop, r.ended = make(chan struct{}), make(chan error, 1)
+	stop, ended := r.stop, r.ended
+	go func() { ended <- r.Run(ctx, stop) }()
+}
+
+// finish stops the stage gently.
+func (r *rig) finish(t *testing.T) {
+	t.Helper()
+	close(r.stop)
+	if err := <-r.ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	r.cancel()
+}
+
+func (r *rig) send(t *testing.T, from, to uint64) {
+	t.Helper()
+	for i := from; i <= to; i++ {
+		if err := r.Input.Send(t.Context(), sinktest.Result("gate", i, "car")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (r *rig) states() (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.statuses {
+		list = append(list, strings.TrimSpace(string(s.State)+" "+s.Reason))
+	}
+	return list
+}
+
+// metric reads a series of the stage; labels are those after the stage.
+func (r *rig) metric(m pipeline.Metric, labels ...string) float64 {
+	want := append([]string{"stage", "cloud"}, labels...)
+	for _, s := range r.stats.Snapshot() {
+		if s.Name == m.Name && slices.Equal(s.Labels, want) {
+			if s.Kind != pipeline.KindHistogram {
+				return s.Value
+			}
+			n := uint64(0)
+			for _, c := range s.Counts {
+				n += c
+			}
+			return float64(n)
+		}
+	}
+	return -1
+}
+
+func upTo(n uint64) (list []uint64) {
+	for i := uint64(1); i <= n; i++ {
+		list = append(list, i)
+	}
+	return list
+}
+
+func equal[T comparable](t *testing.T, what string, got, want []T) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+// within runs a test with a clock of its own, that only moves when nothing else can.
+func within(t *testing.T, test func(t *testing.T)) { synctest.Test(t, test) }
+
+func TestResultGoesOutAtOnce(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		r.run()
+		for i := uint64(1); i <= 3; i++ {
+			time.Sleep(time.Minute)
+			sent := time.Now()
+			r.send(t, i, i)
+			synctest.Wait()
+			if len(r.up.at) != int(i) || !r.up.at[i-1].Equal(sent) {
+				t.Fatalf("result %d: taken at %v, sent at %v", i, r.up.at, sent)
+			}
+		}
+		r.finish(t)
+	})
+}
+
+func TestResultsArriveInOrderAndStopDrains(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		r.up.answer = func(context.Context, []pipeline.Message) error { time.Sleep(time.Second); return nil }
+		r.run()
+		r.send(t, 1, 500)
+		r.finish(t)
+		equal(t, "results", r.up.sequences(), upTo(500))
+		if r.up.closed != 1 || r.up.openNow {
+			t.Errorf("the sink was closed %d times", r.up.closed)
+		}
+		if slices.Max(r.up.batches) > 64 || slices.Max(r.up.batches) < 2 {
+			t.Errorf("batches %v", r.up.batches)
+		}
+		equal(t, "states", r.states(), []string{"online", "stopped"})
+		for m, want := range map[*pipeline.Metric]float64{
+			&pipeline.ResultsTaken: 500, &pipeline.ResultsRefused: 0, &pipeline.SpoolResults: 0, &pipeline.SpoolBytes: 0,
+			&pipeline.SinkUp: 0, &pipeline.Reconnects: 0,
+		} {
+			if got := r.metric(*m); got != want {
+				t.Errorf("%s is %v, want %v", m.Name, got, want)
+			}
+		}
+		if got := r.metric(pipeline.AgeSeconds, "source", "gate"); got != 500 {
+			t.Errorf("%v ages observed, want 500", got)
+		}
+	})
+}
+
+func TestDeadUpstreamBlocksNobody(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		r.Spool.MaxBytes = 64 << 10
+		r.up.answer = func(ctx context.Context, _ []pipeline.Message) error { <-ctx.Done(); return ctx.Err() }
+		r.run()
+		r.send(t, 1, 1000) // would never end
+		synctest.Wait()
+		lost, waiting := r.metric(pipeline.ResultsLost, "reason", "spool_full"), r.metric(pipeline.SpoolResults)
+		if lost+waiting != 1000 || waiting < 10 {
+			t.Errorf("%v lost and %v waiting, want 1000 together", lost, waiting)
+		}
+		if bytes := r.metric(pipeline.SpoolBytes); bytes > 64<<10 || bytes < 32<<10 {
+			t.Errorf("%v bytes wait", bytes)
+		}
+		r.cancel()
+		if err := <-r.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("run: %v", err)
+		}
+		if !strings.Contains(r.log.String(), "results are left") {
+			t.Errorf("nothing is said of what is left:\n%s", r.log)
+		}
+		if n := strings.Count(r.log.String(), "limits of the spool"); n != 1 {
+			t.Errorf("%d lines about losses, want 1", n)
+		}
+		// What is left outlives the run.
+		r.up.answer = nil
+		r.run()
+		r.finish(t)
+		if got := len(r.up.sequences()); got != int(waiting) {
+			t.Errorf("%d results in the next run, want %v", got, waiting)
+		}
+	})
+}
+
+func TestAgedResultsAreLetGo(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		r.Spool.MaxAge = time.Minute
+		var down atomic.Bool
+		down.Store(true)
+		r.up.answer = func(context.Context, []pipeline.Message) error {
+			if down.Load() {
+				return errors.New("no route")
+			}
+			return nil
+		}
+		r.run()
+		r.send(t, 1, 3)
+		time.Sleep(2 * time.Minute)
+		down.Store(false)
+		r.send(t, 4, 4)
+		r.finish(t)
+		equal(t, "results", r.up.sequences(), []uint64{4})
+		if lost := r.metric(pipeline.ResultsLost, "reason", "spool_age"); lost != 3 {
+			t.Errorf("%v lost by age, want 3", lost)
+		}
+	})
+}
+
+func TestTryingAgainKeepsOrderAndTheFirstTime(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		tries := 0
+		r.up.answer = func(context.Context, []pipeline.Message) error {
+			if tries++; tries <= 3 {
+				return errors.New("mqtt://user:hidden@host: no route")
+			}
+			return nil
+		}
+		r.run()
+		first := time.Now()
+		r.send(t, 1, 1)
+		synctest.Wait()
+		r.send(t, 2, 5)
+		time.Sleep(time.Minute)
+		r.finish(t)
+		equal(t, "results", r.up.sequences(), upTo(5))
+		if tries < 4 || tries > 5 {
+			t.Errorf("%d tries", tries)
+		}
+		one := r.up.copies[0]
+		if !one.Published.Equal(first) || one.Latency.Publish != first.Sub(one.Inferred).Seconds() {
+			t.Errorf("published %v after %v s, want %v", one.Published, one.Latency.Publish, first)
+		}
+		equal(t, "states", r.states(), []string{"online", "offline mqtt://host: no route", "online", "stopped"})
+		if got := r.metric(pipeline.AgeSeconds, "source", "gate"); got != 5 {
+			t.Errorf("%v ages observed, want 5", got)
+		}
+	})
+}
+
+func TestSinkThatIsConnectedAgainIsTriedAtOnce(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		r.Retry = pipeline.Backoff{Least: 24 * time.Hour, Most: 24 * time.Hour}
+		r.Spool.MaxAge = 0
+		var down atomic.Bool
+		down.Store(true)
+		r.up.answer = func(context.Context, []pipeline.Message) error {
+			if down.Load() {
+				return errors.New("not connected")
+			}
+			return nil
+		}
+		report := func(s pipeline.State, why string) {
+			r.up.env.Report(pipeline.Status{Stage: "cloud", State: s, Reason: why, Since: time.Now()})
+			synctest.Wait()
+		}
+		r.run()
+		synctest.Wait()
+		report(pipeline.StateOnline, "")
+		report(pipeline.StateOffline, "cut")
+		if up := r.metric(pipeline.SinkUp); up != 0 {
+			t.Errorf("sink up is %v", up)
+		}
+		r.send(t, 1, 2)
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		down.Store(false)
+		back := time.Now()
+		report(pipeline.StateOnline, "")
+		if len(r.up.at) == 0 || !r.up.at[0].Equal(back) {
+			t.Errorf("taken at %v, connected at %v", r.up.at, back)
+		}
+		if n := r.metric(pipeline.Reconnects); n != 1 {
+			t.Errorf("%v reconnects, want 1", n)
+		}
+		if up := r.metric(pipeline.SinkUp); up != 1 {
+			t.Errorf("sink up is %v", up)
+		}
+		r.finish(t)
+		equal(t, "states", r.states(), []string{"online", "online", "offline cut", "online", "stopped"})
+	})
+}
+
+// refusing refuses sequence 3, alone or among others.
+func refusing(messages []pipeline.Message) bool {
+	return slices.ContainsFunc(messages, func(m pipeline.Message) bool { return m.Result != nil && m.Result.Sequence == 3 })
+}
+
+func TestRefusedResultDoesNotTakeOthersWithIt(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		hold := make(chan struct{})
+		r.up.answer = func(_ context.Context, messages []pipeline.Message) error {
+			<-hold
+			if refusing(messages) {
+				return pipeline.Permanentf("too large")
+			}
+			return nil
+		}
+		r.run()
+		r.send(t, 1, 200)
+		close(hold)
+		r.finish(t)
+		equal(t, "results", r.up.sequences(), slices.Delete(upTo(200), 2, 3))
+		if n := r.metric(pipeline.ResultsRefused); n != 1 {
+			t.Errorf("%v refused, want 1", n)
+		}
+		if n := r.metric(pipeline.ResultsTaken); n != 199 {
+			t.Errorf("%v taken, want 199", n)
+		}
+		if !strings.Contains(r.log.String(), "porch-gate-3") {
+			t.Errorf("the log does not name the result:\n%s", r.log)
+		}
+	})
+}
+
+func TestResultWithoutAFormIsRefused(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		r.run()
+		bad := sinktest.Result("gate", 1, strings.Repeat("x", 1<<20))
+		if err := r.Input.Send(t.Context(), bad); err != nil {
+			t.Fatal(err)
+		}
+		r.send(t, 2, 3)
+		r.finish(t)
+		equal(t, "results", r.up.sequences(), []uint64{2, 3})
+		if n := r.metric(pipeline.ResultsRefused); n != 1 {
+			t.Errorf("%v refused, want 1", n)
+		}
+		if len(r.log.String()) > 10000 {
+			t.Error("the megabyte is in the log")
+		}
+	})
+}
+
+func TestPanicOfASinkEndsTheRunAndLosesOneResult(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		hold := make(chan struct{})
+		r.up.answer = func(_ context.Context, messages []pipeline.Message) error {
+			<-hold
+			if refusing(messages) {
+				panic("index out of range")
+			}
+			return nil
+		}
+		r.run()
+		r.send(t, 1, 100)
+		close(hold)
+		err := <-r.ended
+		if err == nil || !strings.Contains(err.Error(), "index out of range") {
+			t.Fatalf("run: %v, want the panic", err)
+		}
+		if r.up.openNow {
+			t.Error("the sink is still open")
+		}
+		r.run()
+		r.finish(t)
+		equal(t, "results", r.up.sequences(), slices.Delete(upTo(100), 2, 3))
+		if n := r.metric(pipeline.ResultsRefused); n != 1 {
+			t.Errorf("%v refused, want 1", n)
+		}
+	})
+}
+
+func TestSinkThatDoesNotOpenIsTriedAgain(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		tries := 0
+		r.up.open = func() error {
+			if tries++; tries <= 3 {
+				return pipeline.Permanentf("no such folder")
+			}
+			return nil
+		}
+		r.run()
+		r.send(t, 1, 300)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		equal(t, "results", r.up.sequences(), upTo(300))
+		equal(t, "states", r.states(), []string{"offline no such folder", "online"})
+		r.finish(t)
+	})
+}
+
+func TestStopDoesNotWaitForASinkThatDoesNotOpen(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		r.up.open = func() error { return errors.New("no such folder") }
+		r.run()
+		r.send(t, 1, 3)
+		synctest.Wait()
+		close(r.stop)
+		if err := <-r.ended; err == nil || !strings.Contains(err.Error(), "no such folder") {
+			t.Errorf("run: %v", err)
+		}
+		if !strings.Contains(r.log.String(), "results=3") {
+			t.Errorf("the log does not say how many results are left:\n%s", r.log)
+		}
+	})
+}
+
+func TestOfStatusesTheNewestIsDelivered(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		var down atomic.Bool
+		down.Store(true)
+		r.up.answer = func(context.Context, []pipeline.Message) error {
+			if down.Load() {
+				return errors.New("no route")
+			}
+			return nil
+		}
+		r.run()
+		for _, reason := range []string{"one", "two", "three"} {
+			r.Input.Report(pipeline.Status{Stage: "gate", Source: "gate", State: pipeline.StateOffline, Reason: reason})
+			r.Input.Report(pipeline.Status{Stage: "yard", Source: "yard", State: pipeline.StateOffline, Reason: reason})
+			time.Sleep(time.Second)
+		}
+		down.Store(false)
+		r.finish(t)
+		var got []string
+		for _, m := range r.up.got {
+			got = append(got, m.Status.Source+" "+m.Status.Reason)
+		}
+		equal(t, "statuses", got, []string{"gate three", "yard three"})
+	})
+}
+
+// One result a batch, through link, queue and stage.
+func TestHandingOverAllocatesLittle(t *testing.T) {
+	up := &bare{taken: make(chan struct{}, 1)}
+	s := &publish.Stage{
+		Name: "cloud", Input: pipeline.NewResultLink(4), Sink: up, Spool: sinks.Spool{MaxBytes: 1 << 20},
+		Env: pipeline.Env{Log: slog.New(slog.DiscardHandler), Stats: pipeline.NewStats(), Report: func(pipeline.Status) {}},
+	}
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- s.Run(context.Background(), stop) }()
+	r := sinktest.Result("gate", 1, "car")
+	n := testing.AllocsPerRun(500, func() {
+		if err := s.Input.Send(context.Background(), r); err != nil {
+			t.Error(err)
+		}
+		<-up.taken
+	})
+	close(stop)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n > 0 {
+		t.Errorf("%v allocations for a result", n)
+	}
+}
+
+// bare takes everything and keeps nothing.
+type bare struct{ taken chan struct{} }
+
+func (*bare) Open(context.Context, pipeline.Env) error { return nil }
+func (*bare) Close(context.Context) error              { return nil }
+
+func (b *bare) Deliver(context.Context, []pipeline.Message) error {
+	b.taken <- struct{}{}
+	return nil
+}

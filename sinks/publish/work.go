@@ -1,0 +1,188 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"sightline/pipeline"
+)
+
+// work opens the sink, delivers until drained closes and nothing is left, and closes the sink.
+func (s *Stage) work(ctx context.Context, drained <-chan struct{}) (err error) {
+	if err := s.open(ctx, drained); err != nil {
+		return err
+	}
+	defer func() {
+		if left := s.protect(func() error { return s.Sink.Close(ctx) }); left != nil {
+			s.Env.Log.Warn("closing the sink", "err", left)
+		}
+		if err == nil || ctx.Err() != nil {
+			s.report(pipeline.StateStopped, "")
+		}
+	}()
+	for {
+		s.fill()
+		if len(s.batch) > 0 {
+			if err := s.deliver(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-s.arrived:
+		case <-drained:
+			if ctx.Err() != nil { // it did not end well
+				return ctx.Err()
+			}
+			if s.fill(); len(s.batch) == 0 {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// open tries to open the sink until it does, or until the stage is to stop.
+func (s *Stage) open(ctx context.Context, drained <-chan struct{}) error {
+	env := s.Env
+	env.Stage, env.Report = s.Name, s.sinkReports
+	s.sink.begin()
+	for attempt := 1; ; attempt++ {
+		err := s.protect(func() error { return s.Sink.Open(ctx, env) })
+		if err == nil {
+			s.opened()
+			return nil
+		}
+		wait := s.RetryOpen.Wait(attempt)
+		s.down(err)
+		s.Env.Log.Error("sink does not open, trying again", "err", err, "wait", wait.Round(time.Millisecond))
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-drained:
+			timer.Stop()
+			return err
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// fill makes up the next batch: statuses first, then the oldest results.
+func (s *Stage) fill() {
+	limit := batchLimit
+	if s.singly > 0 {
+		limit = 1
+	}
+	s.batch = s.batch[:0]
+	s.mu.Lock()
+	for _, status := range s.statuses[:min(limit, len(s.statuses))] {
+		s.batch = append(s.batch, pipeline.Message{Status: status})
+	}
+	s.mu.Unlock()
+	s.batch = s.queue.Peek(limit-len(s.batch), s.batch)
+}
+
+// deliver hands the batch to the sink once. An error ends the stage.
+func (s *Stage) deliver(ctx context.Context) error {
+	s.stamp(time.Now())
+	err := s.protect(func() error { return s.Sink.Deliver(ctx, s.batch) })
+	if err == nil {
+		s.delivered()
+		return nil
+	}
+	var panicked *panicError
+	switch {
+	case ctx.Err() != nil:
+		s.queue.Ack(0)
+		return ctx.Err()
+	case errors.As(err, &panicked) || pipeline.IsPermanent(err):
+		return s.unacceptable(err, panicked != nil)
+	}
+	s.queue.Ack(0)
+	s.down(err)
+	return s.pause(ctx)
+}
+
+// stamp notes when results are handed over for the first time.
+func (s *Stage) stamp(now time.Time) {
+	for i := range s.batch {
+		r := s.batch[i].Result
+		if r == nil || !r.Published.IsZero() {
+			continue
+		}
+		r.Published = now
+		r.Latency.Publish = now.Sub(r.Inferred).Seconds()
+		s.meters.age(r.Source).Observe(max(0, now.Sub(r.Captured)))
+	}
+}
+
+func (s *Stage) delivered() {
+	s.finish()
+	s.meters.taken.Add(uint64(s.results()))
+	s.tries = 0
+	s.up()
+}
+
+// unacceptable goes on one by one after a refused batch, and past a message that is refused alone.
+func (s *Stage) unacceptable(err error, panicked bool) error {
+	if len(s.batch) > 1 {
+		s.queue.Ack(0)
+		s.singly = len(s.batch)
+		return nil
+	}
+	if m := s.batch[0]; m.Result != nil {
+		s.refuse(m.Result.ID, err)
+	} else if n, now := s.refused.due(time.Now(), 1); now {
+		s.Env.Log.Warn("status refused for good", "stage", m.Status.Stage, "err", err, "since_last", n)
+	}
+	s.finish()
+	if panicked {
+		return err
+	}
+	return nil
+}
+
+// finish removes the batch from what is to be delivered.
+func (s *Stage) finish() {
+	s.mu.Lock()
+	for i := range s.batch {
+		if status := s.batch[i].Status; status != nil {
+			s.statuses = slices.DeleteFunc(s.statuses, func(o *pipeline.Status) bool { return o == status })
+		}
+	}
+	s.mu.Unlock()
+	s.queue.Ack(s.results())
+	s.singly = max(0, s.singly-1)
+	s.meters.spooled(s.queue)
+}
+
+// results counts those of the batch.
+func (s *Stage) results() int {
+	n := 0
+	for i := range s.batch {
+		if s.batch[i].Result != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// pause waits before the next try, less when the sink says that it is connected.
+func (s *Stage) pause(ctx context.Context) error {
+	s.tries++
+	timer := time.NewTimer(s.Retry.Wait(s.tries))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-s.online:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -193,7 +194,11 @@ func (h *Harness) startPipeline(folder string, where *Site) (c *child, status st
 	if err != nil {
 		return nil, "", err
 	}
-	text, err := yaml.Marshal(h.file(where, listen))
+	file, err := h.file(where, listen)
+	if err != nil {
+		return nil, "", fmt.Errorf("write pipeline file: %w", err)
+	}
+	text, err := yaml.Marshal(file)
 	if err != nil {
 		return nil, "", fmt.Errorf("write pipeline file: %w", err)
 	}
@@ -209,7 +214,7 @@ func (h *Harness) startPipeline(folder string, where *Site) (c *child, status st
 }
 
 // file is the pipeline file, an ordinary one.
-func (h *Harness) file(where *Site, listen string) map[string]any {
+func (h *Harness) file(where *Site, listen string) (map[string]any, error) {
 	o := h.Options
 	cameras, names := map[string]any{}, []string{}
 	for _, c := range where.Cameras {
@@ -224,6 +229,15 @@ func (h *Harness) file(where *Site, listen string) map[string]any {
 	if o.Card != "" {
 		model["card"] = o.Card
 	}
+	for _, key := range []string{"model", "card"} { // paths are relative to the file, which is elsewhere
+		if path, ok := model[key].(string); ok && strings.ContainsAny(path, "/.") {
+			absolute, err := filepath.Abs(path)
+			if err != nil {
+				return nil, err
+			}
+			model[key] = absolute
+		}
+	}
 	return map[string]any{
 		"version": 1, "name": "bench", "device": "bench",
 		"sources": cameras,
@@ -233,7 +247,7 @@ func (h *Harness) file(where *Site, listen string) map[string]any {
 		}},
 		"http": map[string]any{"listen": listen},
 		"log":  map[string]any{"level": "warn"},
-	}
+	}, nil
 }
 
 // freeAddress finds a port of loopback that is free now.

@@ -202,7 +202,8 @@ func (w *window) sum(begin, end look, arrivals []arrival) (*Whole, error) {
 	}
 	t.into(out)
 	if out.Results == 0 {
-		return nil, fmt.Errorf("no result of a picture of the measured %.0f s was received, %d without a readable clock", out.Seconds, out.NoClock)
+		return nil, fmt.Errorf("no result of a picture of the measured %.0f s was received; %d came without a clock, dropped were: %s\n%s",
+			out.Seconds, out.NoClock, drops(out.Drops), w.pipeline.errors.String())
 	}
 	out.CPU.PerResult = out.CPU.Pipeline / time.Duration(out.Results)
 	return out, nil

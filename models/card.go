@@ -1,9 +1,7 @@
 package models
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,33 +106,27 @@ func CardPath(model string) string {
 	return strings.TrimSuffix(model, filepath.Ext(model)) + ".yaml"
 }
 
-// ReadCard reads a card and the labels file that it names. All that is wrong comes as one *CardError.
+// ReadCard reads a card and the labels file that it names. Neither may lead out of the card's folder,
+// also not by a link. All that is wrong with the card comes as one *CardError.
 func ReadCard(path string) (*Card, error) {
-	text, err := readRegular(path, maxCardBytes)
-	if err != nil {
-		return nil, fmt.Errorf("card: %w", err)
-	}
-	card, err := ParseCard(path, text)
-	if err != nil {
-		return nil, err
-	}
-	if card.LabelsFile == "" {
-		return card, nil
-	}
 	folder, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
-		return nil, fmt.Errorf("folder of the card: %w", err)
+		return nil, fmt.Errorf("card %q: %w", path, err)
 	}
 	defer folder.Close()
-	labels, err := readInside(folder, card.LabelsFile, maxLabelsBytes)
+	text, err := readInside(folder, filepath.Base(path), maxCardBytes)
 	if err != nil {
-		var cause *fs.PathError
-		if errors.As(err, &cause) {
-			err = fmt.Errorf("%q: %w", card.LabelsFile, cause.Err)
-		}
-		return nil, card.Refuse("labels_file", err.Error(), "")
+		return nil, fmt.Errorf("card %q: %w", path, err)
 	}
-	if card.Labels, err = ParseLabels(labels); err != nil {
+	card, err := ParseCard(path, text)
+	if err != nil || card.LabelsFile == "" {
+		return card, err
+	}
+	labels, err := readInside(folder, card.LabelsFile, maxLabelsBytes)
+	if err == nil {
+		card.Labels, err = ParseLabels(labels)
+	}
+	if err != nil {
 		return nil, card.Refuse("labels_file", fmt.Sprintf("%q: %v", card.LabelsFile, err), "")
 	}
 	return card, nil

@@ -81,6 +81,20 @@ func TestACardThatIsNoFile(t *testing.T) {
 	if _, err := ReadCard(pipe); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a named pipe: %v", err)
 	}
+	inside := filepath.Join(folder, "sub", "card.yaml")
+	if err := os.MkdirAll(filepath.Dir(inside), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	good, err := filepath.Abs(filepath.Join("testdata", "cards", "good", "minimal.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(good, inside); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadCard(inside); err == nil || !strings.Contains(err.Error(), "escapes") {
+		t.Errorf("a link that leads out of the folder: %v", err)
+	}
 	large := filepath.Join(folder, "large.yaml")
 	if err := os.WriteFile(large, make([]byte, maxCardBytes+1), 0o600); err != nil {
 		t.Fatal(err)
@@ -127,4 +141,24 @@ func FuzzParseCard(f *testing.F) {
 			t.Fatalf("card is %+v", card)
 		}
 	})
+}
+
+func TestAModelThatIsNoFile(t *testing.T) {
+	folder := t.TempDir()
+	if _, err := ReadFile(folder); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a folder: %v", err)
+	}
+	large := filepath.Join(folder, "large.onnx")
+	if err := os.WriteFile(large, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, maxModelBytes+1); err != nil {
+		t.Skip(err)
+	}
+	if _, err := ReadFile(large); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("a model that is too large: %v", err)
+	}
+	if _, err := ReadFile(filepath.Join(folder, "none.onnx")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a model that is not there: %v", err)
+	}
 }

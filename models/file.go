@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,9 +26,14 @@ type File struct {
 
 // ReadFile reads a .onnx file. It must be a regular file of at most 1 GiB.
 func ReadFile(path string) (File, error) {
-	data, err := readRegular(path, maxModelBytes)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // does not wait for a named pipe
 	if err != nil {
 		return File{}, fmt.Errorf("model: %w", err)
+	}
+	defer f.Close()
+	data, err := readOpen(f, maxModelBytes)
+	if err != nil {
+		return File{}, fmt.Errorf("model %q: %w", path, err)
 	}
 	return NewFile(path, data), nil
 }
@@ -53,44 +59,38 @@ func (f File) Verify(c *Card) error {
 		"it is not the model that the card was written for")
 }
 
-// readRegular reads a whole file; what is no regular file or larger than limit is refused. The file
-// is opened without waiting, so that a named pipe cannot hold the caller up.
-func readRegular(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return readOpen(f, path, limit)
-}
-
-// readInside is readRegular of a path that may not lead out of the folder, also not by a link.
+// readInside reads a whole file that may not be outside the folder, also not by a link.
 func readInside(folder *os.Root, path string, limit int64) ([]byte, error) {
 	f, err := folder.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	var cause *fs.PathError
+	if errors.As(err, &cause) {
+		return nil, cause.Err // the caller names the file
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return readOpen(f, path, limit)
+	return readOpen(f, limit)
 }
 
-func readOpen(f fs.File, path string, limit int64) ([]byte, error) {
+// readOpen reads a whole file. What is no regular file or larger than limit is refused.
+func readOpen(f fs.File, limit int64) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("look at %q: %w", path, err)
+		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%q is not a regular file", path)
+		return nil, errors.New("not a regular file")
 	}
 	if info.Size() > limit {
-		return nil, fmt.Errorf("%q has %d bytes, more than the %d that are allowed", path, info.Size(), limit)
+		return nil, fmt.Errorf("it has %d bytes, more than the %d that are allowed", info.Size(), limit)
 	}
 	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
 	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
-		return nil, fmt.Errorf("read %q: %w", path, err)
+		return nil, err
 	}
 	if int64(data.Len()) > limit {
-		return nil, fmt.Errorf("%q grew beyond the %d bytes that are allowed", path, limit)
+		return nil, fmt.Errorf("it grew beyond the %d bytes that are allowed", limit)
 	}
 	return data.Bytes(), nil
 }

@@ -120,13 +120,11 @@ func list(tensors []Tensor) string {
 	return strings.Join(words, ", ")
 }
 
-var inputTypes = [...]DType{Float32, Float16, Uint8, Int8}
-
 func imageProblem(t Tensor) string {
 	switch {
 	case t.Shape == nil:
 		return "is no tensor"
-	case !slices.Contains(inputTypes[:], t.Type):
+	case !runs(t.Type):
 		return fmt.Sprintf("has elements of type %s, not float32, float16, uint8 or int8", t.Type)
 	case len(t.Shape) != 4:
 		return fmt.Sprintf("has %d dimensions, not 4", len(t.Shape))
@@ -136,6 +134,8 @@ func imageProblem(t Tensor) string {
 	return ""
 }
 
+func runs(t DType) bool { return t == Float32 || t == Float16 || t == Uint8 || t == Int8 }
+
 func isChannels(d int64) bool { return d == 1 || d == 3 || d < 0 }
 
 // scoresProblem says why an output holds no scores of classes: after the batch at most one dimension
@@ -144,7 +144,7 @@ func scoresProblem(t Tensor) string {
 	switch {
 	case t.Shape == nil:
 		return "is no tensor"
-	case !slices.Contains(inputTypes[:], t.Type):
+	case !runs(t.Type):
 		return fmt.Sprintf("has elements of type %s, not float32, float16, uint8 or int8", t.Type)
 	case len(t.Shape) < 2 || len(t.Shape) > 4:
 		return fmt.Sprintf("has %d dimensions, not 2 to 4", len(t.Shape))

@@ -11,6 +11,7 @@ import (
 	"sightline/models"
 	"sightline/models/onnxtest"
 	"sightline/pipeline"
+	"sightline/pipeline/pipelinetest"
 )
 
 // cached opens a model with a cache, classifies with it, and returns what was logged.
@@ -161,5 +162,22 @@ func TestACacheThatIsNoFolder(t *testing.T) {
 	change(t, file, nil)
 	if log := cached(t, file, 4); !strings.Contains(log, "cache is not used") {
 		t.Errorf("logged:\n%s", log)
+	}
+}
+
+// BenchmarkOpen is what a start takes: reading, loading, optimising, warming up.
+func BenchmarkOpen(b *testing.B) {
+	path := filepath.Join(pipelinetest.TestData(b), "models", photoModels[2].model+".onnx")
+	mine := card(b, photoModels[2].card+labels(1001))
+	for name, folder := range map[string]string{"without cache": "", "with cache": filepath.Join(b.TempDir(), "cache")} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				c, err := Open(started(b), Options{Path: path, Card: mine, CacheDir: folder, Threads: 1})
+				if err != nil {
+					b.Fatal(err)
+				}
+				c.Close()
+			}
+		})
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"sightline/configs"
-	"sightline/models"
 	"sightline/models/classify"
 	"sightline/pipeline"
 	"sightline/pipeline/grant"
@@ -129,7 +128,7 @@ func (a *assembler) publish(name string, c sinks.Config) {
 		}
 	}
 	env := a.env(name, web.Publish, endpoints)
-	a.add(env, &publish.Stage{Env: env, Sink: sink, Input: link, Spool: c.Spool})
+	a.add(env, &publish.Stage{Name: name, Env: env, Sink: sink, Input: link, Spool: c.Spool})
 }
 
 func (a *assembler) classify(name string) {
@@ -155,7 +154,7 @@ func (a *assembler) capture(name string, c sources.Config) {
 		return
 	}
 	env := a.env(name, web.Capture, endpoints)
-	a.add(env, &capture.Stage{Env: env, Source: source, Config: c, Links: a.frames[name]})
+	a.add(env, &capture.Stage{Name: name, Env: env, Source: source, Config: c, Links: a.frames[name]})
 }
 
 // run runs the assembly until ctx ends, then stops it in order.

@@ -48,11 +48,7 @@ func runDemo(c *cobra.Command, length time.Duration) error {
 // between runs the demo's pipeline between its camera and its broker.
 func between(ctx context.Context, c *cobra.Command, site *demo.Site) error {
 	out := c.OutOrStdout()
-	file, err := configs.Demo()
-	if err != nil {
-		return err
-	}
-	p, err := configs.Parse("configs/"+configs.DemoFile, file, configs.Options{Env: site.Variables, BuiltIn: builtInModels(), Folder: "."})
+	p, err := configs.Parse("configs/demo.yaml", configs.Demo(), configs.Options{Env: site.Variables, BuiltIn: builtInModels(), Folder: "."})
 	if err != nil {
 		return badConfig{err}
 	}

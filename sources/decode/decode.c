@@ -248,7 +248,8 @@ static int receive(sl_decoder *d)
 		return code;
 	d->picture.tag = f->pts;
 	d->picture.key = is_key(f);
-	d->picture.corrupt = (f->flags & AV_FRAME_FLAG_CORRUPT) || f->decode_error_flags;
+	d->picture.corrupt = f->decode_error_flags != 0;
+	d->picture.partial = (f->flags & AV_FRAME_FLAG_CORRUPT) != 0;
 	int hardware = f->hw_frames_ctx != NULL;
 	if (hardware) {
 		av_frame_unref(d->copy);

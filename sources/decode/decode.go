@@ -132,8 +132,7 @@ func (d *Decoder) Decode(unit *pipeline.Unit, sequence uint64, take func(*pictur
 	if err := d.receive(take); failed == nil {
 		failed = err
 	}
-	if failed != nil {
-		d.pending.forget(tag)
+	if failed != nil && d.pending.forget(tag) {
 		return fmt.Errorf("decode %s unit %d: %w", d.options.Codec, sequence, failed)
 	}
 	return nil
@@ -200,7 +199,7 @@ func describe(c *C.sl_picture, p *picture.Picture) {
 	p.Matrix = [...]picture.Matrix{C.SL_BT601: picture.BT601, C.SL_BT709: picture.BT709, C.SL_BT2020: picture.BT2020}[c.matrix]
 	p.FullRange = c.full_range != 0
 	p.SubX, p.SubY, p.Depth, p.Shift = uint8(c.sub_x), uint8(c.sub_y), uint8(c.depth), uint8(c.shift)
-	p.Key, p.Corrupt = c.key != 0, c.corrupt != 0
+	p.Key, p.Corrupt, p.Partial = c.key != 0, c.corrupt != 0, c.partial != 0
 	for i := range p.Count() {
 		from := &c.components[i]
 		p.Components[i] = picture.Component{

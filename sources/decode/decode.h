@@ -35,7 +35,7 @@ typedef struct {
 	int sub_x, sub_y, depth, shift;
 	sl_component components[3];
 	int64_t tag; // of the unit that it was decoded from
-	int key, corrupt, hardware;
+	int key, corrupt, partial, hardware;
 } sl_picture;
 
 // What sl_decoder_receive returns for a pixel format that cannot be described by sl_picture.

@@ -72,7 +72,7 @@ func TestConformanceStreamsDecodeBitExactly(t *testing.T) {
 			take := func(p *picture.Picture) {
 				count++
 				write(h, p)
-				if p.Corrupt {
+				if p.Corrupt || p.Partial {
 					t.Errorf("picture %d of unit %d is said to be corrupt", count, p.Sequence)
 				}
 			}

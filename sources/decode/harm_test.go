@@ -24,7 +24,7 @@ func TestBitErrorsAreToldAndDoNoHarm(t *testing.T) {
 	}
 	d, good, corrupt := open(t, decode.Options{Codec: pipeline.H264}), 0, 0
 	take := func(p *picture.Picture) {
-		if p.Corrupt {
+		if p.Corrupt || p.Partial {
 			corrupt++
 		} else {
 			good++

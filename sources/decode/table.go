@@ -50,11 +50,14 @@ func (t *table) answer(tag int64, p *picture.Picture) bool {
 	return true
 }
 
-// forget stops waiting for a unit's picture.
-func (t *table) forget(tag int64) {
-	if e := &t.entries[tag%depth]; e.tag == tag {
+// forget stops waiting for a unit's picture, and tells whether there was none yet.
+func (t *table) forget(tag int64) bool {
+	e := &t.entries[tag%depth]
+	waited := e.tag == tag && e.open
+	if waited {
 		e.open = false
 	}
+	return waited
 }
 
 // clear stops waiting for all pictures; they are missing.

@@ -59,7 +59,8 @@ type Picture struct {
 	Origin   pipeline.Origin
 	Received time.Time // when the last packet of its access unit arrived
 	Key      bool      // decoded without any other picture
-	Corrupt  bool      // the decoder met damage, or lacks what the picture builds on
+	Corrupt  bool      // the decoder met damage
+	Partial  bool      // what it builds on was not all decoded yet: a stream that refreshes bit by bit begins so
 }
 
 // Count is the number of components of the picture's model.

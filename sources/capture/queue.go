@@ -1,0 +1,182 @@
+package capture
+
+import (
+	"sync"
+
+	"sightline/pipeline"
+)
+
+// Limits of what waits for the decoder. At a camera's usual rate the staleness budget lets much less
+// pile up.
+const (
+	maxWaiting      = 256      // units
+	maxWaitingBytes = 32 << 20 // of their encoded pictures
+)
+
+// item is a copy of a unit on its way to the decoder.
+type item struct {
+	unit     pipeline.Unit
+	sequence uint64
+	gap      bool // units before it are missing: dropped here, or between two connections
+	memory   []byte
+}
+
+// queue is between the source, which never waits, and the decoder. When full it drops all that waits,
+// and then everything up to the next keyframe, since nothing else could be decoded.
+type queue struct {
+	drops pipeline.Drops
+
+	mu       sync.Mutex
+	waiting  []*item
+	bytes    int
+	free     []*item
+	gap      bool // something is missing before the next unit that comes
+	stuck    bool // dropping up to the next keyframe
+	closed   bool
+	signal   chan struct{}
+	capacity int // units; tests make it small
+}
+
+func newQueue(drops pipeline.Drops) *queue {
+	return &queue{drops: drops, signal: make(chan struct{}, 1), capacity: maxWaiting}
+}
+
+// put copies a unit into the queue, or drops it. It never waits.
+func (q *queue) put(u *pipeline.Unit, sequence uint64) {
+	size := 0
+	for _, n := range u.NALs {
+		size += len(n)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		q.drops.Add(pipeline.DropStopping, 1)
+		return
+	}
+	if len(q.waiting) >= q.capacity || q.bytes+size > maxWaitingBytes {
+		q.clear(pipeline.DropBehind)
+		q.stuck = true
+	}
+	if q.stuck && (!u.Keyframe || size > maxWaitingBytes) {
+		q.drops.Add(pipeline.DropAwaitKeyframe, 1)
+		return
+	}
+	it := q.take()
+	it.copy(u, size)
+	it.sequence, it.gap = sequence, q.gap || q.stuck
+	q.gap, q.stuck = false, false
+	q.waiting = append(q.waiting, it)
+	q.bytes += size
+	select {
+	case q.signal <- struct{}{}:
+	default:
+	}
+}
+
+// take returns an item that is not in use.
+func (q *queue) take() *item {
+	if n := len(q.free); n > 0 {
+		it := q.free[n-1]
+		q.free = q.free[:n-1]
+		return it
+	}
+	return &item{}
+}
+
+func (it *item) copy(u *pipeline.Unit, size int) {
+	nals := it.unit.NALs[:0]
+	if cap(it.memory) < size {
+		it.memory = make([]byte, 0, size+size/2)
+	}
+	it.memory = it.memory[:0]
+	for _, n := range u.NALs {
+		from := len(it.memory)
+		it.memory = append(it.memory, n...)
+		nals = append(nals, it.memory[from:len(it.memory):len(it.memory)])
+	}
+	it.unit = *u
+	it.unit.NALs = nals
+}
+
+// clear drops all that waits. The mutex is held.
+func (q *queue) clear(why pipeline.Reason) {
+	q.drops.Add(why, uint64(len(q.waiting)))
+	q.free = append(q.free, q.waiting...)
+	q.waiting, q.bytes = q.waiting[:0], 0
+}
+
+// interrupt notes that the next unit does not follow the one before it.
+func (q *queue) interrupt() {
+	q.mu.Lock()
+	q.gap = true
+	q.mu.Unlock()
+}
+
+// next waits for a unit. It returns nil once the queue is closed and empty. The caller gives the item
+// back.
+func (q *queue) next() *item {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) > 0 {
+			it := q.waiting[0]
+			q.waiting = append(q.waiting[:0], q.waiting[1:]...)
+			q.bytes -= len(it.memory)
+			q.mu.Unlock()
+			return it
+		}
+		closed := q.closed
+		q.mu.Unlock()
+		if closed {
+			return nil
+		}
+		<-q.signal
+	}
+}
+
+// catchUp drops what waits before the last keyframe; without one it drops all if all is set, else
+// nothing. It tells whether it dropped up to a keyframe or everything.
+func (q *queue) catchUp(all bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	keep := len(q.waiting) - 1
+	for keep >= 0 && !q.waiting[keep].unit.Keyframe {
+		keep--
+	}
+	if keep < 0 {
+		if !all {
+			return false
+		}
+		q.clear(pipeline.DropBehind)
+		q.stuck = true
+		return true
+	}
+	for _, it := range q.waiting[:keep] {
+		q.bytes -= len(it.memory)
+	}
+	q.drops.Add(pipeline.DropBehind, uint64(keep))
+	q.free = append(q.free, q.waiting[:keep]...)
+	q.waiting = append(q.waiting[:0], q.waiting[keep:]...)
+	q.waiting[0].gap = true
+	return true
+}
+
+// release takes an item back.
+func (q *queue) release(it *item) {
+	q.mu.Lock()
+	q.free = append(q.free, it)
+	q.mu.Unlock()
+}
+
+// close lets next return nil; what waits is dropped when drop is set, and still handed out when not.
+func (q *queue) close(drop bool) {
+	q.mu.Lock()
+	q.closed = true
+	if drop {
+		q.clear(pipeline.DropStopping)
+	}
+	q.mu.Unlock()
+	select {
+	case q.signal <- struct{}{}:
+	default:
+	}
+}

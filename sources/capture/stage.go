@@ -1,0 +1,182 @@
+// Package capture is the stage from a camera to frames: it receives encoded pictures, chooses and
+// decodes some, and hands each consumer the frames it wished for.
+//
+//	source ──units──▶ queue ──▶ choose ─▶ decode ─▶ scale ──frames──▶ links
+//
+// Every unit received ends as frames, or in one count of sightline_frames_dropped_total.
+package capture
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"sightline/pipeline"
+	"sightline/sources"
+)
+
+// steady is how long pictures must have come over a connection to make the failures before it
+// forgotten.
+const steady = time.Minute
+
+// Stage is a capture stage. All fields are set before Run is called.
+type Stage struct {
+	Name   string // of the source, as in the pipeline file
+	Source pipeline.Source
+	Config sources.Config
+	Links  []*pipeline.FrameLink
+	Env    pipeline.Env
+	// Backoff says how long to wait before connecting again; the zero value has good defaults.
+	Backoff pipeline.Backoff
+
+	sequence uint64 // of the unit received last; goes on when Run is called again
+}
+
+var _ pipeline.Stage = (*Stage)(nil)
+
+// Run implements pipeline.Stage. Errors of the source are not among what it returns, unless they are
+// permanent: it connects again by itself, for ever.
+func (s *Stage) Run(ctx context.Context, stop <-chan struct{}) error {
+	receiving, halt := context.WithCancel(ctx)
+	defer halt()
+	r := newRun(s)
+	r.status.set(pipeline.StateStarting, "")
+
+	var working sync.WaitGroup
+	var failed error
+	working.Go(func() {
+		defer halt()
+		failed = s.guard(r.worker.run)
+	})
+	working.Go(func() {
+		select {
+		case <-stop:
+			halt()
+		case <-receiving.Done():
+		}
+	})
+	finished := false // a finite source came to its end
+	err := s.guard(func() (err error) {
+		finished, err = r.receive(receiving)
+		return err
+	})
+	r.queue.close(!finished)
+	if finished {
+		r.status.set(pipeline.StateStopped, "the source came to its end")
+		<-receiving.Done()
+	}
+	halt()
+	working.Wait()
+	r.up.Set(0)
+	switch {
+	case failed != nil:
+		err = failed
+	case err == nil:
+		err = ctx.Err()
+	}
+	if err != nil {
+		r.status.set(pipeline.StateOffline, pipeline.RedactText(err.Error()))
+		return err
+	}
+	r.status.set(pipeline.StateStopped, "")
+	return nil
+}
+
+// guard turns a panic into an error, so that one stage's does not end the others.
+func (s *Stage) guard(work func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("capture %s: panic: %v\n%s", s.Name, p, debug.Stack())
+		}
+	}()
+	return work()
+}
+
+// run is what one call of Run works with.
+type run struct {
+	stage  *Stage
+	queue  *queue
+	worker *worker
+	status *reporter
+
+	received, bytes, lost, reconnects pipeline.Counter
+	up                                pipeline.Gauge
+
+	connected time.Time // when the first unit came over this connection; zero: none yet
+}
+
+func newRun(s *Stage) *run {
+	stats, labels := s.Env.Stats, []string{"stage", s.Env.Stage, "source", s.Name}
+	r := &run{
+		stage:      s,
+		status:     newReporter(s.Env, s.Name),
+		received:   stats.Counter(pipeline.FramesReceived, labels...),
+		bytes:      stats.Counter(pipeline.BytesReceived, labels...),
+		lost:       stats.Counter(pipeline.PacketsLost, labels...),
+		reconnects: stats.Counter(pipeline.Reconnects, labels...),
+		up:         stats.Gauge(pipeline.SourceUp, labels...),
+	}
+	drops := stats.Drops(s.Env.Stage, s.Name)
+	r.queue = newQueue(drops)
+	r.worker = newWorker(s, r.queue, r.status, drops)
+	return r
+}
+
+// receive connects again and again until ctx ends, the source is at its end, or fails for good.
+func (r *run) receive(ctx context.Context) (finished bool, err error) {
+	for attempt := 1; ; attempt++ {
+		r.connected = time.Time{}
+		err := r.stage.Source.Receive(ctx, r.stage.Env, r.take)
+		r.up.Set(0)
+		switch {
+		case ctx.Err() != nil:
+			return false, nil
+		case err == nil:
+			return true, nil
+		case pipeline.IsPermanent(err):
+			return false, fmt.Errorf("receive %s: %w", r.stage.Name, err)
+		}
+		if !r.connected.IsZero() && time.Since(r.connected) >= steady {
+			attempt = 1
+		}
+		r.queue.interrupt()
+		wait := r.stage.Backoff.Wait(attempt)
+		r.status.offline(err, wait)
+		if !sleep(ctx, wait) {
+			return false, nil
+		}
+		r.reconnects.Add(1)
+	}
+}
+
+// sleep waits, and tells whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// take is called by the source for every unit. It never waits.
+func (r *run) take(u *pipeline.Unit) {
+	if r.connected.IsZero() {
+		r.connected = time.Now()
+		r.up.Set(1)
+		r.status.set(pipeline.StateOnline, "")
+	}
+	r.stage.sequence++
+	r.received.Add(1)
+	r.lost.Add(u.Lost)
+	size := 0
+	for _, n := range u.NALs {
+		size += len(n)
+	}
+	r.bytes.Add(uint64(size))
+	r.queue.put(u, r.stage.sequence)
+}

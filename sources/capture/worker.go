@@ -1,0 +1,316 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"sightline/pipeline"
+	"sightline/sources"
+	"sightline/sources/decode"
+	"sightline/sources/nal"
+	"sightline/sources/picture"
+)
+
+const (
+	// unseen is how long units may come without a picture before the stage calls itself stalled.
+	unseen = 10 * time.Second
+	// catching is after how many late units the decoder must have caught up somewhat.
+	catching = 8
+)
+
+// worker is the goroutine from the queue to the links: it chooses, decodes and delivers.
+type worker struct {
+	stage     *Stage
+	queue     *queue
+	status    *reporter
+	drops     pipeline.Drops
+	delivery  *delivery
+	inspector nal.Inspector
+	sampler   sampler
+	decoder   *decode.Decoder // nil before the first unit
+	codec     pipeline.Codec  // of the decoder
+	take      func(*picture.Picture)
+
+	decoded pipeline.Counter
+	seconds pipeline.Histogram
+
+	awaiting bool // nothing can be decoded before the next keyframe
+	late     int  // units in a row that were too old when their turn came
+	lateness time.Duration
+	width    int // of the last picture
+	height   int
+	seen     time.Time // when a picture last came out well
+	trouble  error     // why none does
+
+	// of the call of Decode in progress
+	pictures int           // that came out
+	damaged  uint64        // unit whose picture was damaged; 0: none
+	spent    time.Duration // delivering them
+	failed   error         // of delivering
+}
+
+func newWorker(s *Stage, q *queue, status *reporter, drops pipeline.Drops) *worker {
+	labels := []string{"stage", s.Env.Stage, "source", s.Name}
+	w := &worker{
+		stage: s, queue: q, status: status, drops: drops,
+		delivery: newDelivery(s),
+		sampler:  newSampler(s.Config.Sample.FPS),
+		decoded:  s.Env.Stats.Counter(pipeline.FramesDecoded, labels...),
+		seconds:  s.Env.Stats.Histogram(pipeline.DecodeSeconds, labels...),
+		awaiting: true,
+	}
+	w.take = w.takePicture
+	return w
+}
+
+// run works until the queue is closed and empty.
+func (w *worker) run() error {
+	defer w.close()
+	for it := w.queue.next(); it != nil; it = w.queue.next() {
+		err := w.step(it)
+		w.queue.release(it)
+		if err != nil {
+			return err
+		}
+	}
+	return w.interrupt()
+}
+
+// close frees everything; pictures still inside the decoder are dropped.
+func (w *worker) close() {
+	w.queue.close(true)
+	w.delivery.close()
+	if w.decoder != nil {
+		_ = w.decoder.Reset()
+		w.drops.Add(pipeline.DropStopping, uint64(w.decoder.Missing()))
+		_ = w.decoder.Close()
+	}
+}
+
+// step deals with one unit. An error ends the stage.
+func (w *worker) step(it *item) error {
+	if it.gap || it.unit.Lost > 0 && it.unit.Codec != pipeline.MJPEG {
+		if err := w.interrupt(); err != nil {
+			return err
+		}
+	}
+	if why := w.refuse(&it.unit); why != "" {
+		w.drops.Add(why, 1)
+		return nil
+	}
+	if err := w.prepare(it.unit.Codec); err != nil {
+		w.drops.Add(pipeline.DropStopping, 1)
+		return err
+	}
+	return w.decode(it)
+}
+
+// interrupt deals with units missing before the next one: what is inside the decoder can still be
+// shown, then it takes a keyframe to go on.
+func (w *worker) interrupt() error {
+	if w.awaiting {
+		return nil
+	}
+	w.awaiting = true
+	return w.drain()
+}
+
+func (w *worker) drain() error {
+	w.begin()
+	err := w.decoder.Drain(w.take)
+	w.settle()
+	if w.failed == nil && err != nil {
+		w.trouble = err
+	}
+	return w.failed
+}
+
+// refuse returns why a unit is not decoded, or nothing.
+func (w *worker) refuse(u *pipeline.Unit) pipeline.Reason {
+	lone := w.inspector.NonReference(u)
+	lost := u.Lost > 0 && u.Codec != pipeline.MJPEG
+	switch {
+	case !w.delivery.wanted():
+		w.awaiting, w.late, w.seen = true, 0, time.Time{}
+		return pipeline.DropNoConsumer
+	case w.stage.Config.Sample.Every == sources.EveryKeyframe && !u.Keyframe:
+		return pipeline.DropNotKeyframe
+	case w.behind(u):
+		return pipeline.DropBehind
+	case w.awaiting && lost:
+		w.watch(errNoKeyframe)
+		return pipeline.DropDamaged
+	case w.awaiting && !u.Keyframe:
+		w.watch(errNoKeyframe)
+		return pipeline.DropAwaitKeyframe
+	case lone && !w.sampler.due(u.PTS):
+		return pipeline.DropNonReference
+	}
+	return ""
+}
+
+// behind tells whether a unit must go because the decoder does not keep up: it is older than the
+// staleness budget, and either a keyframe waits with which to go on, or the lag only grows.
+func (w *worker) behind(u *pipeline.Unit) bool {
+	age := time.Since(u.Received)
+	if !w.old(age) {
+		w.late = 0
+		return false
+	}
+	if w.late == 0 {
+		w.lateness = age
+	}
+	w.late++
+	grows := false
+	if w.late%catching == 0 {
+		grows = age >= w.lateness
+		w.lateness = age
+	}
+	if !w.queue.catchUp(grows) {
+		return false
+	}
+	w.late, w.awaiting = 0, true
+	if w.decoder != nil {
+		w.reset()
+	}
+	return true
+}
+
+// old tells whether a picture of this age is beyond the staleness budget; 0 is no budget.
+func (w *worker) old(age time.Duration) bool {
+	budget := w.stage.Config.Staleness
+	return budget > 0 && age > budget
+}
+
+// prepare opens the decoder, or another one when the codec has changed.
+func (w *worker) prepare(codec pipeline.Codec) error {
+	if w.decoder != nil && w.codec == codec {
+		return nil
+	}
+	if w.decoder != nil {
+		if err := w.drain(); err != nil {
+			return err
+		}
+		_ = w.decoder.Close()
+		w.decoder = nil
+	}
+	d, err := decode.Open(decode.Options{Codec: codec, Decoder: w.stage.Config.Decoder})
+	if err != nil {
+		return pipeline.Permanent(err)
+	}
+	w.decoder, w.codec, w.width = d, codec, 0
+	return nil
+}
+
+func (w *worker) decode(it *item) error {
+	w.awaiting = false
+	w.begin()
+	began := time.Now()
+	err := w.decoder.Decode(&it.unit, it.sequence, w.take)
+	w.seconds.Observe(time.Since(began) - w.spent)
+	w.settle()
+	switch {
+	case w.failed != nil:
+		return w.failed
+	case errors.Is(err, decode.ErrRefused):
+		w.drops.Add(pipeline.DropStopping, 1)
+		return pipeline.Permanent(err)
+	case err != nil:
+		w.drops.Add(pipeline.DropDamaged, 1)
+		w.watch(err)
+		w.damaged = it.sequence
+	}
+	if w.damaged != 0 && (w.damaged != it.sequence || !w.inspector.NonReference(&it.unit)) {
+		w.awaiting = true
+		w.reset()
+	}
+	if w.stage.Config.Sample.Every == sources.EveryKeyframe && w.pictures == 0 && !w.awaiting {
+		return w.drain() // or it would come out several keyframes later
+	}
+	return nil
+}
+
+func (w *worker) begin() { w.pictures, w.damaged, w.spent, w.failed = 0, 0, 0, nil }
+
+// reset forgets what is inside the decoder.
+func (w *worker) reset() {
+	if err := w.decoder.Reset(); err != nil {
+		w.trouble = err
+	}
+	w.settle()
+}
+
+// settle counts the units that turned out to give no picture.
+func (w *worker) settle() { w.drops.Add(pipeline.DropDamaged, uint64(w.decoder.Missing())) }
+
+// takePicture deals with one picture out of the decoder.
+func (w *worker) takePicture(p *picture.Picture) {
+	began := time.Now()
+	defer func() { w.spent += time.Since(began) }()
+	w.pictures++
+	w.decoded.Add(1)
+	switch {
+	case w.failed != nil:
+		w.drops.Add(pipeline.DropStopping, 1)
+	case p.Corrupt:
+		w.damaged = p.Sequence
+		w.drops.Add(pipeline.DropDamaged, 1)
+		w.watch(errDamaged)
+	case p.Partial:
+		w.drops.Add(pipeline.DropAwaitKeyframe, 1)
+		w.watch(errNoKeyframe)
+	case !w.sampler.choose(p.PTS):
+		w.drops.Add(pipeline.DropSampled, 1)
+		w.well(p)
+	case w.old(began.Sub(p.Received)):
+		w.drops.Add(pipeline.DropStale, 1)
+		w.well(p)
+	default:
+		w.well(p)
+		w.deliver(p)
+	}
+}
+
+func (w *worker) deliver(p *picture.Picture) {
+	sent, err := w.delivery.send(p)
+	if err != nil {
+		w.failed = fmt.Errorf("capture %s: %w", w.stage.Name, err)
+		w.drops.Add(pipeline.DropStopping, 1)
+	} else if sent == 0 {
+		w.drops.Add(pipeline.DropNoConsumer, 1)
+	}
+}
+
+// well notes that a picture came out as it should.
+func (w *worker) well(p *picture.Picture) {
+	w.seen = time.Now()
+	if w.trouble != nil {
+		w.trouble = nil
+		w.status.recover()
+	}
+	if p.Width != w.width || p.Height != w.height {
+		w.width, w.height = p.Width, p.Height
+		w.status.works(w.decoder.Name(), p.Width, p.Height)
+	}
+}
+
+// watch notes why no picture came, and reports a stall when none has for long.
+func (w *worker) watch(why error) {
+	now := time.Now()
+	if w.seen.IsZero() {
+		w.seen = now
+	}
+	if now.Sub(w.seen) < unseen {
+		return
+	}
+	if w.trouble == nil || w.trouble.Error() != why.Error() {
+		w.trouble = why
+		w.status.stalled(fmt.Sprintf("pictures arrive, but none can be shown: %v", why))
+	}
+}
+
+var (
+	errNoKeyframe = errors.New("no keyframe has come")
+	errDamaged    = errors.New("they are damaged")
+)

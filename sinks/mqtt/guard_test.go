@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
@@ -91,5 +92,22 @@ func TestGuardNeverReportsTheLibrarysOwnClosing(t *testing.T) {
 	}
 	if !errors.Is(ended, errClosedHere) {
 		t.Errorf("ended by %v", ended)
+	}
+}
+
+func TestRefusedCredentialsAreTriedSlowly(t *testing.T) {
+	k := &keeper{sink: &Sink{}}
+	quick, slow := k.backoff(errClosedByBroker), k.backoff(packets.ErrorRefusedNotAuthorised)
+	if d := quick.Delay(1, 0); d != 250*time.Millisecond {
+		t.Errorf("first wait %v", d)
+	}
+	if d := quick.Delay(100, 0); d != 30*time.Second {
+		t.Errorf("longest wait %v", d)
+	}
+	if d := slow.Delay(1, 0); d != 5*time.Second {
+		t.Errorf("first wait after a refusal %v", d)
+	}
+	if d := slow.Delay(100, 0); d != time.Minute {
+		t.Errorf("longest wait after a refusal %v", d)
 	}
 }

@@ -40,11 +40,10 @@ type wanted struct {
 
 // peer is a broker for one test, which can be killed and started again on its port.
 type peer struct {
-	url     string
-	wanted  wanted
-	start   func(t testing.TB)
-	kill    func()
-	running bool
+	url    string
+	wanted wanted
+	start  func(t testing.TB)
+	kill   func()
 }
 
 // peers are the brokers that every test runs against.

@@ -50,8 +50,19 @@ func (c *checker) modelFile(path string, m *models.Config) {
 		}
 		c.problem(key, "is neither a built-in model nor a path", suggestion)
 	default:
+		before := len(c.problems)
 		c.existing(key, &m.Model)
 		c.existing(path+".card", &m.Card)
+		if len(c.problems) == before && !c.opts.Elsewhere {
+			c.fit(key, m)
+		}
+	}
+}
+
+// fit checks that the model is a classifier and its card fits, all but running it.
+func (c *checker) fit(key string, m *models.Config) {
+	if _, _, err := models.Check(m.Model, m.Card); err != nil {
+		c.problem(key, "cannot be used: "+strings.ReplaceAll(err.Error(), "\n", "\n\t"), "")
 	}
 }
 

@@ -11,6 +11,7 @@ type Config struct {
 	Card      string                `mapstructure:"card" doc:"Path of the model's card; default: the .yaml beside the .onnx file, else the model's own metadata."`
 	Provider  string                `mapstructure:"provider" enum:"auto,cpu,cuda,tensorrt" default:"cpu" doc:"ONNX Runtime execution provider. A named one that does not come up is an error; auto takes the first of tensorrt, cuda, cpu that works."`
 	GPU       int                   `mapstructure:"gpu" default:"0" min:"0" doc:"Device number for cuda and tensorrt."`
+	Half      bool                  `mapstructure:"half" default:"true" doc:"Lets tensorrt compute with half precision where that is faster."`
 	Threads   int                   `mapstructure:"threads" default:"0" min:"0" max:"256" doc:"Threads of one inference; 0: the number of processors, at most 4."`
 	Regions   map[string][4]float64 `mapstructure:"regions" doc:"Named parts of the picture, each classified by itself: [left, top, right, bottom] as fractions of its width and height. None: the whole picture."`
 	Threshold *float64              `mapstructure:"threshold" min:"0" max:"1" doc:"Least confidence of the top class; default: the card's."`

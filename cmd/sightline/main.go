@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -78,10 +79,30 @@ Exit status: 0 well, 1 failed, 2 bad configuration or command line.`,
 	})
 	root.PersistentFlags().String("onnxruntime", "", "path of libonnxruntime.so (default: $SIGHTLINE_ONNXRUNTIME, then the usual folders)")
 	root.AddCommand(newRun(), newValidate(), newPlan(), newDemo(), newBench(), newDoctor(), newHealth(), newVersion(), newSchema())
-	for _, c := range root.Commands() {
-		c.Args = usage(c.Args)
-	}
+	root.Args, root.RunE = unknown, func(c *cobra.Command, _ []string) error { return c.Help() }
+	strictly(root.Commands())
 	return root
+}
+
+// strictly makes a wrong number of arguments a bad command line, for commands and those below them.
+func strictly(commands []*cobra.Command) {
+	for _, c := range commands {
+		c.Args = usage(c.Args)
+		strictly(c.Commands())
+	}
+}
+
+// unknown refuses a word that is no command.
+func unknown(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	advice := "see --help"
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		advice = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return badConfig{fmt.Errorf("sightline: there is no command %q (%s)", args[0], advice)}
 }
 
 // usage makes a wrong number of arguments a bad command line.

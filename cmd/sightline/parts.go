@@ -103,7 +103,7 @@ func newSink(c sinks.Config, stdout io.Writer) (pipeline.Sink, []grant.Endpoint,
 func newClassifier(r *onnx.Runtime, c models.Config, log *slog.Logger) (pipeline.Classifier, error) {
 	o := onnx.Options{
 		Path: c.Model, CardPath: c.Card, Provider: onnx.Provider(c.Provider), GPU: c.GPU, Threads: c.Threads,
-		Batch: c.Batch.Max, Threshold: c.Threshold, TopK: c.TopK, Regions: regions(c.Regions),
+		Batch: c.Batch.Max, Half: c.Half, Threshold: c.Threshold, TopK: c.TopK, Regions: regions(c.Regions),
 		CacheDir: cacheFolder(), Log: log,
 	}
 	if carried, ok := builtInTable()[c.Model]; ok {

@@ -63,7 +63,7 @@ func (p *planner) print(c *cobra.Command) error {
 
 func (p *planner) stage(kind, name string) {
 	fmt.Fprintf(p.out, "\n%s %s\n", kind, name)
-	p.line("box", p.pipeline.BoxOf(name))
+	p.line("box", "%s", p.pipeline.BoxOf(name))
 }
 
 func (p *planner) line(key, format string, args ...any) {

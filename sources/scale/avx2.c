@@ -1,4 +1,4 @@
-#include "kernel.h"
+#include "gamut.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -85,10 +85,27 @@ AVX2 static void across(int16_t *out, int count, const int16_t *line, const int3
 		sl_portable_kernel.across(out + i, count - i, line, start + i, weights + (ptrdiff_t)i * taps, taps);
 }
 
-AVX2 static void convert(uint8_t *out, int width, int16_t *const samples[3], const int32_t matrix[3][4], int order)
+AVX2 static void convert(uint8_t *out, int width, int16_t *const samples[3], int16_t *const cut[3], const int32_t matrix[3][4],
+		    int order)
 {
-	sl_convert(out, width, samples, matrix, order);
+	sl_convert(out, width, samples, cut, matrix, order);
 }
 
-const sl_kernel sl_avx2_kernel = {down8, across, convert};
+AVX2 static void bounds(uint8_t *low, uint8_t *high, const uint8_t *u, const uint8_t *v, int n, const sl_gamut *g)
+{
+	sl_bounds(low, high, u, v, n, g);
+}
+
+AVX2 static int mark(uint8_t *flags, const uint8_t *luma, const uint8_t *low, const uint8_t *high, int n)
+{
+	return sl_mark(flags, luma, low, high, n);
+}
+
+AVX2 static void cut(int32_t *const sums[3], const uint8_t *y, const uint8_t *u, const uint8_t *v, int n, int32_t weight,
+		const int32_t matrix[3][4])
+{
+	sl_cut(sums, y, u, v, n, weight, matrix);
+}
+
+const sl_kernel sl_avx2_kernel = {down8, across, convert, bounds, mark, cut};
 #endif

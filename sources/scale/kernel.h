@@ -1,4 +1,4 @@
-// The three inner loops, each in the portable way and, on x86, by AVX2. Both give the same bytes.
+// The inner loops, each in the portable way and, on x86, by AVX2. Both give the same bytes.
 #ifndef SIGHTLINE_KERNEL_H
 #define SIGHTLINE_KERNEL_H
 
@@ -7,14 +7,29 @@
 
 // How many samples the loops may read behind the last one of a line.
 enum { SL_SLACK = 32 };
+// How many pixels are looked at together for colours outside of RGB.
+enum { SL_SEGMENT = 32 };
+
+// The bounds of RGB in 1/64 of a step of luma: what chroma adds to red, green and blue, and the luma
+// at which they are 0 and 255 without it.
+typedef struct {
+	int16_t red, green_u, green_v, blue;
+	int16_t low, high;
+} sl_gamut;
 
 typedef struct {
 	// Adds up count rows of width samples, times their weights: sums in 1/128 of a level of 8 bits.
 	void (*down8)(int16_t *sums, int width, const uint8_t *rows, ptrdiff_t stride, const uint16_t *weights, int count);
 	// Adds up samples of a line: out in 1/64 of a level. taps is a multiple of 16.
 	void (*across)(int16_t *out, int count, const int16_t *line, const int32_t *start, const uint16_t *weights, int taps);
-	// Converts width pixels; order is 0 for RGB, 1 for BGR.
-	void (*convert)(uint8_t *out, int width, int16_t *const samples[3], const int32_t matrix[3][4], int order);
+	// Converts width pixels; order is 0 for RGB, 1 for BGR. cut is what was cut off, or NULL.
+	void (*convert)(uint8_t *out, int width, int16_t *const samples[3], int16_t *const cut[3],
+			const int32_t matrix[3][4], int order);
+	// See gamut.h.
+	void (*bounds)(uint8_t *low, uint8_t *high, const uint8_t *u, const uint8_t *v, int n, const sl_gamut *g);
+	int (*mark)(uint8_t *flags, const uint8_t *luma, const uint8_t *low, const uint8_t *high, int n);
+	void (*cut)(int32_t *const sums[3], const uint8_t *y, const uint8_t *u, const uint8_t *v, int n, int32_t weight,
+		    const int32_t matrix[3][4]);
 } sl_kernel;
 
 extern const sl_kernel sl_portable_kernel;
@@ -35,17 +50,26 @@ static inline __attribute__((always_inline)) uint8_t sl_clip(int32_t v)
 }
 
 static inline __attribute__((always_inline)) void sl_convert(uint8_t *restrict out, int width, int16_t *const samples[3],
-							       const int32_t matrix[3][4], int order)
+							       int16_t *const cut[3], const int32_t matrix[3][4], int order)
 {
 	const int16_t *restrict a = samples[0], *restrict b = samples[1], *restrict c = samples[2];
-	const int32_t *first = matrix[order ? 2 : 0], *second = matrix[1], *third = matrix[order ? 0 : 2];
-	const int32_t f0 = first[0], f1 = first[1], f2 = first[2], f3 = first[3];
-	const int32_t s0 = second[0], s1 = second[1], s2 = second[2], s3 = second[3];
-	const int32_t t0 = third[0], t1 = third[1], t2 = third[2], t3 = third[3];
+	const int first = order ? 2 : 0, third = order ? 0 : 2;
+	const int32_t f0 = matrix[first][0], f1 = matrix[first][1], f2 = matrix[first][2], f3 = matrix[first][3];
+	const int32_t s0 = matrix[1][0], s1 = matrix[1][1], s2 = matrix[1][2], s3 = matrix[1][3];
+	const int32_t t0 = matrix[third][0], t1 = matrix[third][1], t2 = matrix[third][2], t3 = matrix[third][3];
+	if (!cut) {
+		for (int i = 0; i < width; i++) {
+			out[3 * i] = sl_clip((a[i] * f0 + b[i] * f1 + c[i] * f2 + f3) >> 19);
+			out[3 * i + 1] = sl_clip((a[i] * s0 + b[i] * s1 + c[i] * s2 + s3) >> 19);
+			out[3 * i + 2] = sl_clip((a[i] * t0 + b[i] * t1 + c[i] * t2 + t3) >> 19);
+		}
+		return;
+	}
+	const int16_t *restrict f = cut[first], *restrict s = cut[1], *restrict t = cut[third];
 	for (int i = 0; i < width; i++) {
-		out[3 * i] = sl_clip((a[i] * f0 + b[i] * f1 + c[i] * f2 + f3) >> 19);
-		out[3 * i + 1] = sl_clip((a[i] * s0 + b[i] * s1 + c[i] * s2 + s3) >> 19);
-		out[3 * i + 2] = sl_clip((a[i] * t0 + b[i] * t1 + c[i] * t2 + t3) >> 19);
+		out[3 * i] = sl_clip((a[i] * f0 + b[i] * f1 + c[i] * f2 + f3 + f[i] * 8192) >> 19);
+		out[3 * i + 1] = sl_clip((a[i] * s0 + b[i] * s1 + c[i] * s2 + s3 + s[i] * 8192) >> 19);
+		out[3 * i + 2] = sl_clip((a[i] * t0 + b[i] * t1 + c[i] * t2 + t3 + t[i] * 8192) >> 19);
 	}
 }
 

@@ -78,6 +78,8 @@ func newPlan(p *picture.Picture, w *pipeline.Wish, r pipeline.Region, portable b
 	if portable {
 		plan.portable = 1
 	}
+	plan.sub_x, plan.sub_y = C.int(p.SubX), C.int(p.SubY)
+	setGamut(&plan.gamut, p)
 	for i, row := range matrix(p) {
 		for j, v := range row {
 			plan.matrix[i][j] = C.int32_t(v)
@@ -114,18 +116,18 @@ func set(c *C.sl_axis, a *axis) bool {
 		(*C.int32_t)(unsafe.Pointer(&a.taps[0])), (*C.uint16_t)(unsafe.Pointer(&a.weights[0]))) != 0
 }
 
-// matrix returns the rows for red, green and blue: what to multiply components in 1/64 of a level
-// with, and what to add, for a result in 2^-19 of a level that is then cut off (ITU-T H.273 §8.3).
-func matrix(p *picture.Picture) [3][4]int {
+// conversion returns how RGB comes from the components in levels: rows for red, green and blue, the
+// luma of black and the middle of chroma (ITU-T H.273 §8.3).
+func conversion(p *picture.Picture) (rows [3][3]float64, black, middle float64) {
 	if p.Model == picture.RGB {
-		return fixed([3][3]float64{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}, 0, 0)
+		return [3][3]float64{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}, 0, 0
 	}
 	black, luma, chroma := 16.0, 255.0/219, 255.0/224
 	if p.FullRange {
 		black, luma, chroma = 0, 1, 1
 	}
 	if p.Model == picture.Gray {
-		return fixed([3][3]float64{{luma}, {luma}, {luma}}, black, 0)
+		return [3][3]float64{{luma}, {luma}, {luma}}, black, 0
 	}
 	red, blue := 0.299, 0.114
 	switch p.Matrix {
@@ -136,17 +138,31 @@ func matrix(p *picture.Picture) [3][4]int {
 	}
 	green := 1 - red - blue
 	r, b := 2*(1-red)*chroma, 2*(1-blue)*chroma
-	return fixed([3][3]float64{{luma, 0, r}, {luma, -b * blue / green, -r * red / green}, {luma, b, 0}}, black, 128)
+	return [3][3]float64{{luma, 0, r}, {luma, -b * blue / green, -r * red / green}, {luma, b, 0}}, black, 128
 }
 
-func fixed(weights [3][3]float64, black, middle float64) (m [3][4]int) {
+// matrix returns what to multiply components in 1/64 of a level with, and what to add, for a result in
+// 2^-19 of a level that is then cut off.
+func matrix(p *picture.Picture) (m [3][4]int) {
 	const one = 8192
-	for i, w := range weights {
-		for j := range w {
-			m[i][j] = int(math.Round(w[j] * one))
+	rows, black, middle := conversion(p)
+	for i, row := range rows {
+		for j, v := range row {
+			m[i][j] = int(math.Round(v * one))
 		}
-		offset := w[0]*black + (w[1]+w[2])*middle
+		offset := row[0]*black + (row[1]+row[2])*middle
 		m[i][3] = int(math.Round((0.5 - offset) * one * 64))
 	}
 	return m
+}
+
+func setGamut(g *C.sl_gamut, p *picture.Picture) {
+	if p.Model != picture.YUV {
+		return
+	}
+	rows, black, _ := conversion(p)
+	luma := rows[0][0]
+	step := func(v float64) C.int16_t { return C.int16_t(math.Round(v / luma * 64)) }
+	g.red, g.green_u, g.green_v, g.blue = step(rows[0][2]), step(rows[1][1]), step(rows[1][2]), step(rows[2][1])
+	g.low, g.high = C.int16_t(black*64), C.int16_t(math.Floor((black+255/luma)*64))
 }

@@ -1,4 +1,4 @@
-#include "kernel.h"
+#include "gamut.h"
 
 enum { BLOCK = 64 }; // columns whose sums fit into registers
 
@@ -43,9 +43,26 @@ static void across(int16_t *restrict out, int count, const int16_t *restrict lin
 	}
 }
 
-static void convert(uint8_t *out, int width, int16_t *const samples[3], const int32_t matrix[3][4], int order)
+static void convert(uint8_t *out, int width, int16_t *const samples[3], int16_t *const cut[3], const int32_t matrix[3][4],
+		    int order)
 {
-	sl_convert(out, width, samples, matrix, order);
+	sl_convert(out, width, samples, cut, matrix, order);
 }
 
-const sl_kernel sl_portable_kernel = {down8, across, convert};
+static void bounds(uint8_t *low, uint8_t *high, const uint8_t *u, const uint8_t *v, int n, const sl_gamut *g)
+{
+	sl_bounds(low, high, u, v, n, g);
+}
+
+static int mark(uint8_t *flags, const uint8_t *luma, const uint8_t *low, const uint8_t *high, int n)
+{
+	return sl_mark(flags, luma, low, high, n);
+}
+
+static void cut(int32_t *const sums[3], const uint8_t *y, const uint8_t *u, const uint8_t *v, int n, int32_t weight,
+		const int32_t matrix[3][4])
+{
+	sl_cut(sums, y, u, v, n, weight, matrix);
+}
+
+const sl_kernel sl_portable_kernel = {down8, across, convert, bounds, mark, cut};

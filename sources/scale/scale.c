@@ -1,5 +1,5 @@
 #include "scale.h"
-#include "kernel.h"
+#include "cutting.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +38,10 @@ int sl_plan_open(sl_plan *p)
 		p->samples[i] = calloc((size_t)p->across[SL_LUMA].count + SL_SLACK, sizeof *p->samples[i]);
 		ok = ok && p->samples[i];
 	}
+	if (p->model == SL_YUV) {
+		p->cutting = sl_cutting_open(p);
+		ok = ok && p->cutting;
+	}
 	return ok && p->sums && p->line;
 }
 
@@ -51,6 +55,7 @@ void sl_plan_close(sl_plan *p)
 	}
 	for (int i = 0; i < 3; i++)
 		free(p->samples[i]);
+	sl_cutting_close(p->cutting);
 	free(p->sums);
 	free(p->line);
 	free(p);
@@ -157,12 +162,15 @@ void sl_scale(const sl_plan *p, const uint8_t *data0, ptrdiff_t stride0, const u
 	group groups[3];
 	const int count = make_groups(groups, p, data, stride);
 
+	if (p->cutting)
+		sl_cutting_begin(p->cutting);
 	if (width != p->frame_width || height != p->frame_height)
 		memset(frame, p->pad, (size_t)p->frame_width * p->frame_height * 3);
 	for (int y = 0; y < height; y++) {
 		for (int i = 0; i < count; i++)
 			scale_group(p, kernel, &groups[i], y);
 		uint8_t *out = frame + ((size_t)(p->top + y) * p->frame_width + p->left) * 3;
-		kernel->convert(out, width, p->samples, p->matrix, p->bgr);
+		int16_t *const *cut = p->cutting ? sl_cutting_row(p, kernel, data, stride, y) : NULL;
+		kernel->convert(out, width, p->samples, cut, p->matrix, p->bgr);
 	}
 }

@@ -3,6 +3,8 @@
 #ifndef SIGHTLINE_SCALE_H
 #define SIGHTLINE_SCALE_H
 
+#include "kernel.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,8 +32,11 @@ typedef struct {
 	int pad;                       // value of the bytes outside of it
 	int bgr;
 	int32_t matrix[3][4]; // red, green, blue from the components and 1, in 1/8192
+	sl_gamut gamut;       // of YUV
+	int sub_x, sub_y;     // of YUV: binary logarithms of the pixels that share a chroma sample
 	int portable;         // without instructions that not every processor has
 	int16_t *sums, *line, *samples[3];
+	struct sl_cutting *cutting; // of YUV
 } sl_plan;
 
 // Copies the weights of one axis; 0 without memory.

@@ -126,6 +126,12 @@ func TestVideoIsScaledAsPillowDoes(t *testing.T) {
 		number int
 	}{
 		{"derived/car_baseline_4slices_aud.h264", 50},
+		{"derived/person_interlaced_mbaff_768x576i25.h264", 100},
+		{"odd/libvpl_cars_320x240.h264", 20},
+		{"odd/libvpl_cars_320x240.mjpeg", 1},
+		{"h264_conformance/jm_1080p_allslice.264", 1},
+		{"h264_conformance/VID_1280x720_cabac_temporal_direct.264", 200},
+		{"h264_conformance/CVFC1_Sony_C.jsv", 30},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {

@@ -167,9 +167,10 @@ func unescape(into, b []byte) []byte {
 
 func tail(b []byte, from int) []byte { return b[min(from, len(b)):] }
 
-func first(b []byte) byte {
-	if len(b) == 0 {
-		return 0
+// first returns the first element, or the zero value of none.
+func first[T any](s []T) (v T) {
+	if len(s) > 0 {
+		v = s[0]
 	}
-	return b[0]
+	return v
 }

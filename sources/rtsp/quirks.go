@@ -8,7 +8,10 @@ import (
 )
 
 // quirks is what the session remembers of requests to mend the answers to them.
-type quirks struct{ method base.Method }
+type quirks struct {
+	method base.Method
+	offer  offer // what the camera described
+}
 
 // onRequest is called before a request is sent.
 func (c *session) onRequest(req *base.Request) {
@@ -21,8 +24,10 @@ func (c *session) onRequest(req *base.Request) {
 // onResponse is called before the client looks at an answer.
 func (c *session) onResponse(res *base.Response) {
 	c.answered()
-	if c.quirks.method == base.Describe {
+	if c.quirks.method == base.Describe && res.StatusCode == base.StatusOK {
 		mendDescription(res)
+		c.quirks.offer = readOffer(res.Body)
+		res.Body = c.quirks.offer.reduced()
 	}
 	if c.quirks.method == base.Setup {
 		mendTransport(res)
@@ -38,14 +43,20 @@ func (c *session) udp() *udpLink {
 	return c.link
 }
 
-// mendDescription states the type of an answer that does not, and is a description all the same.
+// mendDescription mends what some cameras get wrong beside the description itself: its type is missing,
+// or the base address is none, when that of the request serves (RFC 2326 appendix C.1.1).
 func mendDescription(res *base.Response) {
-	if res.StatusCode != base.StatusOK || len(res.Header["Content-Type"]) != 0 {
-		return
-	}
-	if bytes.HasPrefix(bytes.TrimSpace(res.Body), []byte("v=")) {
+	if len(res.Header["Content-Type"]) == 0 && bytes.HasPrefix(bytes.TrimSpace(res.Body), []byte("v=")) {
 		res.Header["Content-Type"] = base.HeaderValue{"application/sdp"}
 	}
+	if at := res.Header["Content-Base"]; len(at) != 1 || !strings.HasPrefix(at[0], "/") && !isAddress(at[0]) {
+		delete(res.Header, "Content-Base")
+	}
+}
+
+func isAddress(text string) bool {
+	u, err := base.ParseURL(text)
+	return err == nil && u.Host != ""
 }
 
 // mendTransport drops where a camera says its packets come from. It may be an address within its own

@@ -268,7 +268,7 @@ func TestDescribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []rtsp.Track{{Media: "audio", Format: "G711"}, {Media: "video", Format: "H265", Codec: pipeline.H265, Chosen: true}}
+	want := []rtsp.Track{{Media: "audio", Format: "PCMU"}, {Media: "video", Format: "H265", Codec: pipeline.H265, Chosen: true}}
 	if len(tracks) != 2 || tracks[0] != want[0] || tracks[1] != want[1] {
 		t.Errorf("tracks %+v, want %+v", tracks, want)
 	}

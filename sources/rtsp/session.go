@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,19 +93,31 @@ func (c *session) tracks(ctx context.Context) ([]Track, error) {
 	defer c.close()
 	var out []Track
 	err := c.handshake(ctx, func() error {
-		description, _, err := c.client.Describe(c.target.url)
-		if err != nil {
+		session, err := c.describe()
+		if err != nil && len(c.quirks.offer.sections) == 0 {
 			return err
 		}
-		chosen, _ := choose(description.Medias)
-		for _, m := range description.Medias {
-			for _, f := range m.Formats {
-				out = append(out, Track{string(m.Type), f.Codec(), codecOf(f), f == chosen.format})
+		chosen := ""
+		if err == nil {
+			if t, err := choose(session.Medias); err == nil {
+				chosen = strconv.Itoa(int(t.format.PayloadType()))
 			}
 		}
+		out = c.quirks.offer.tracks(chosen)
 		return nil
 	})
 	return out, err
+}
+
+func (c *session) describe() (*description.Session, error) {
+	session, _, err := c.client.Describe(c.target.url)
+	if o := c.quirks.offer; len(o.sections) > 0 && len(o.video()) == 0 {
+		return nil, pipeline.Permanentf("the camera offers no video at this address, but %s", o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describe: %w", err)
+	}
+	return session, nil
 }
 
 // open starts the client, which dials at its first request.
@@ -141,9 +154,9 @@ func (c *session) handshake(ctx context.Context, steps func() error) error {
 
 // play asks for the video track and starts it.
 func (c *session) play(take func(*pipeline.Unit)) error {
-	session, _, err := c.client.Describe(c.target.url)
+	session, err := c.describe()
 	if err != nil {
-		return fmt.Errorf("describe: %w", err)
+		return err
 	}
 	track, err := choose(session.Medias)
 	if err != nil {

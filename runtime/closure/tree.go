@@ -1,0 +1,217 @@
+package closure
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Linker is a store of contents that can give a content as a hard link.
+type Linker interface {
+	// Link makes a hard link, named at, to the read-only content. The error is one of link(2).
+	Link(d Digest, at string) error
+}
+
+// DraftSuffix follows the name of a folder that Materialise has not completed; something random
+// follows it.
+const DraftSuffix = ".draft-"
+
+// Materialise lays a closure out in the folder dir, which must not be there yet: read-only files in
+// read-only folders. It is complete or not there at all; a kill leaves a draft beside it. Files that
+// are not executable are hard links where from is a Linker and the file system allows; all others
+// are copies with their times at zero. Nothing is written outside of dir, whatever m says.
+func Materialise(m *Manifest, from Contents, dir string) (err error) {
+	if err := m.Check(); err != nil {
+		return fmt.Errorf("lay out closure: %w", err)
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		return fmt.Errorf("lay out closure: %w", &fs.PathError{Op: "make", Path: dir, Err: fs.ErrExist})
+	}
+	parent, name := filepath.Split(filepath.Clean(dir))
+	if parent == "" {
+		parent = "."
+	}
+	draft, err := os.MkdirTemp(parent, name+DraftSuffix)
+	if err != nil {
+		return fmt.Errorf("lay out closure: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("lay out closure: %w", err), RemoveTree(draft))
+		}
+	}()
+	if err := layOut(m, from, draft); err != nil {
+		return err
+	}
+	return os.Rename(draft, dir)
+}
+
+func layOut(m *Manifest, from Contents, dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	folders := m.Folders()
+	for _, folder := range folders {
+		if err := root.Mkdir(folder[1:], 0o755); err != nil {
+			return err
+		}
+	}
+	for _, f := range m.Files {
+		if err := layOutFile(root, from, f); err != nil {
+			return err
+		}
+	}
+	for _, folder := range slices.Backward(folders) {
+		if err := seal(root, folder[1:], 0o555); err != nil {
+			return err
+		}
+	}
+	return seal(root, ".", 0o555)
+}
+
+func layOutFile(root *os.Root, from Contents, f File) error {
+	name := f.Path[1:]
+	if f.Link != "" {
+		return root.Symlink(f.Link, name)
+	}
+	if linker, ok := from.(Linker); ok && !f.Executable {
+		// The folders were made just now by us, and are ours alone until the tree has its name.
+		if linker.Link(f.SHA256, filepath.Join(root.Name(), name)) == nil {
+			return nil
+		}
+	}
+	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(Copy(file, from, f), file.Close()); err != nil {
+		return err
+	}
+	return seal(root, name, fs.FileMode(f.Mode()))
+}
+
+func seal(root *os.Root, name string, mode fs.FileMode) error {
+	zero := time.Unix(0, 0)
+	return errors.Join(root.Chtimes(name, zero, zero), root.Chmod(name, mode))
+}
+
+// RemoveTree takes a folder made by Materialise away, read-only as it is. One that isn't there is no error.
+func RemoveTree(dir string) error {
+	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			return os.Chmod(name, 0o755)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, os.RemoveAll(dir))
+}
+
+// Difference is one way in which a folder is not what a manifest says.
+type Difference struct {
+	Path   string // inside the closure
+	Reason string
+}
+
+func (d *Difference) Error() string { return fmt.Sprintf("%q %s", d.Path, d.Reason) }
+
+// VerifyTree compares a folder with the manifest, contents by their digests: nothing may be missing,
+// changed, added, or have other permissions. It tells all differences, each as a *Difference.
+func VerifyTree(m *Manifest, dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("verify tree: %w", err)
+	}
+	defer root.Close()
+	v := verifier{root: root, want: map[string]File{}, folders: map[string]bool{"/": true}}
+	for _, f := range m.Files {
+		v.want[f.Path] = f
+	}
+	for _, folder := range m.Folders() {
+		v.folders[folder] = true
+	}
+	err = fs.WalkDir(root.FS(), ".", v.visit)
+	for _, f := range m.Files {
+		if _, missing := v.want[f.Path]; missing {
+			v.differs(f.Path, "is missing")
+		}
+	}
+	return errors.Join(append(v.errs, err)...)
+}
+
+type verifier struct {
+	root    *os.Root
+	want    map[string]File // not seen yet
+	folders map[string]bool
+	errs    []error
+}
+
+func (v *verifier) differs(p, reason string) {
+	v.errs = append(v.errs, &Difference{p, reason})
+}
+
+func (v *verifier) visit(name string, entry fs.DirEntry, err error) error {
+	if err != nil {
+		return err
+	}
+	p := path.Join("/", name)
+	if entry.IsDir() {
+		if !v.folders[p] {
+			v.differs(p, "is a folder that does not belong there")
+			return fs.SkipDir
+		}
+		return v.mode(name, p, 0o555)
+	}
+	f, ok := v.want[p]
+	if !ok {
+		v.differs(p, "does not belong there")
+		return nil
+	}
+	delete(v.want, p)
+	if f.Link != "" {
+		if target, err := v.root.Readlink(name); err != nil || target != f.Link {
+			v.differs(p, fmt.Sprintf("is no link to %q", f.Link))
+		}
+		return nil
+	}
+	if !entry.Type().IsRegular() {
+		v.differs(p, "is no regular file")
+		return nil
+	}
+	return errors.Join(v.mode(name, p, fs.FileMode(f.Mode())), v.content(name, f))
+}
+
+func (v *verifier) mode(name, p string, want fs.FileMode) error {
+	info, err := v.root.Lstat(name)
+	if err == nil && info.Mode().Perm() != want {
+		v.differs(p, fmt.Sprintf("has permissions %s, not %s", info.Mode().Perm(), want))
+	}
+	return err
+}
+
+func (v *verifier) content(name string, f File) error {
+	file, err := v.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := Copy(io.Discard, opened{file}, f); err != nil {
+		v.differs(f.Path, "was changed: "+err.Error())
+	}
+	return nil
+}
+
+// opened is a file as contents.
+type opened struct{ file *os.File }
+
+func (o opened) Open(Digest) (io.ReadCloser, error) { return io.NopCloser(o.file), nil }

@@ -41,7 +41,7 @@ func AddFlags(flags *pflag.FlagSet) {
 func (o Options) layer(v *viper.Viper, doc *strict.Document) strict.Problems {
 	var problems strict.Problems
 	for _, over := range Overrides() {
-		if text, _ := o.lookup(over.Env); text != "" {
+		if text, set := o.lookup(over.Env); set && text != "" {
 			value, wrong := doc.Override(over.Key, text, "$"+over.Env)
 			problems = append(problems, wrong...)
 			if len(wrong) == 0 {

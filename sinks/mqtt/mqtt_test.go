@@ -215,7 +215,7 @@ func TestStateIsPublishedOnChangeOnlyAndRetained(t *testing.T) {
 		for i, class := range classes {
 			b.deliver(t, result("gate", uint64(i+1), class))
 		}
-		b.log.await(t, "results", func() bool { return len(b.log.of("/result")) == len(classes) })
+		b.log.await(t, "results", func() bool { return b.log.resultCount() == len(classes) })
 		var got []string
 		for _, a := range b.log.of("/state") {
 			got = append(got, stateOf(t, a.payload))
@@ -280,7 +280,7 @@ func TestBrokerKilledAndBack(t *testing.T) {
 		b.open(t)
 		b.deliver(t, status("gate", pipeline.StateOnline), status("yard", pipeline.StateStalled),
 			result("gate", 1, "car"), result("yard", 1, ""), result("gate", 2, "car"))
-		b.log.await(t, "results", func() bool { return len(b.log.of("/result")) == 3 })
+		b.log.await(t, "results", func() bool { return b.log.resultCount() == 3 })
 		b.network.cut()
 		p.kill()
 		p.start(t)
@@ -317,7 +317,7 @@ func TestBatchDeliveredAgainChangesTheSameStates(t *testing.T) {
 		p.subscribe(t, b.log)
 		b.network.mend()
 		b.deliver(t, batch...)
-		b.log.await(t, "results", func() bool { return len(b.log.of("/result")) == 3 })
+		b.log.await(t, "results", func() bool { return b.log.resultCount() == 3 })
 		b.log.await(t, "states", func() bool {
 			n := len(b.log.of("/state"))
 			return n > 0 && stateOf(t, b.log.of("/state")[n-1].payload) == "dog since 4"
@@ -347,7 +347,7 @@ func TestTenThousandResultsInOrder(t *testing.T) {
 				batch = batch[:0]
 			}
 		}
-		b.log.await(t, "results", func() bool { return len(b.log.of("/result")) >= n })
+		b.log.await(t, "results", func() bool { return b.log.resultCount() >= n })
 		for i, id := range ids(t, b.log) {
 			if want := fmt.Sprintf("porch-gate-%d", i+1); id != want {
 				t.Fatalf("result %d is %s", i+1, id)

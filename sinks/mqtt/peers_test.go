@@ -320,6 +320,7 @@ type arrival struct {
 type log struct {
 	mu      sync.Mutex
 	list    []arrival
+	results int // how many of list are
 	changed chan struct{}
 }
 
@@ -328,11 +329,21 @@ func newLog() *log { return &log{changed: make(chan struct{}, 1)} }
 func (l *log) add(a arrival) {
 	l.mu.Lock()
 	l.list = append(l.list, a)
+	if strings.HasSuffix(a.topic, "/result") {
+		l.results++
+	}
 	l.mu.Unlock()
 	select {
 	case l.changed <- struct{}{}:
 	default:
 	}
+}
+
+// resultCount is len(l.of("/result")), fast.
+func (l *log) resultCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.results
 }
 
 // of returns what came so far on topics that end so.

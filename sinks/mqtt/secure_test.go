@@ -24,7 +24,7 @@ func TestTLS(t *testing.T) {
 			p.subscribe(t, b.log)
 			b.open(t)
 			b.deliver(t, result("gate", 1, "car"))
-			b.log.await(t, "result", func() bool { return len(b.log.of("/result")) == 1 })
+			b.log.await(t, "result", func() bool { return b.log.resultCount() == 1 })
 		})
 		t.Run("without one it is refused", func(t *testing.T) {
 			c := config(p)

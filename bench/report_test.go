@@ -27,7 +27,7 @@ func sample() *Report {
 			CPU:    CPU{Pipeline: 3 * time.Second, Site: time.Second, Harness: 100 * ms, PerResult: 10 * ms},
 			Counts: map[string]float64{"frames_received": 300, "frames_decoded": 300, "frames_sent": 300, "frames_analysed": 299},
 			Drops:  map[string]float64{"superseded": 1}, Memory: memory([]int64{50 << 20, 50 << 20}),
-			Parts: []Part{{"queue", Quantiles{299, ms, ms, ms, ms}}}, Stages: []StageDetail{{"camera01", "h264"}},
+			Parts: []Part{{"queue", Quantiles{299, ms, ms, ms, ms}}}, Stages: []StageDetail{{"scene", "gate on cpu"}, {"camera01", "h264"}, {"camera02", "h264"}, {"camera03", "h264"}},
 		},
 	}
 	r.check()
@@ -39,7 +39,7 @@ func TestTheTableShowsWhatMatters(t *testing.T) {
 	for _, want := range []string{
 		"2 × A Processor", "gate on cpu", "1920x1080 at 30 fps", "4.0 Mbit/s", "together", "9.000 ms", "capture to received", "11.0 ms", "33.0 ms",
 		"299 of 300 pictures (29.9 a second)", "300 decoded", "superseded 1", "pipeline 30.0% of one core, 10.0 ms a result", "50.0 MiB (+0.0%)",
-		"camera01   h264", "met     median latency: 11.0 ms, wanted ≤ 9.000 ms alone + 3.000 ms", "met     p99 latency",
+		"scene      gate on cpu\ncamera01…camera03 h264\n", "met     median latency: 11.0 ms, wanted ≤ 9.000 ms alone + 3.000 ms", "met     p99 latency",
 		"MISSED  processor time of the parts ÷ of the pipeline: 89.8%, wanted ≥ 90.0%", // (300×3 + 300×1 + 299×5) ms ÷ 3 s
 	} {
 		if !strings.Contains(text, want) {
@@ -67,6 +67,7 @@ func TestVerdicts(t *testing.T) {
 		{"all well", func(r *Report) { r.Whole.CPU.Pipeline = 2800 * ms }, map[string]bool{"median": true, "p99": true, "processor": true}},
 		{"slow in the middle", func(r *Report) { r.Whole.Latency.P50 = 13 * ms }, map[string]bool{"median": false, "p99": true, "processor": false}},
 		{"slow at the end", func(r *Report) { r.Whole.Latency.P99 = 25 * ms }, map[string]bool{"median": true, "p99": false, "processor": false}},
+		{"more cameras than the machine can serve: age, and processor time", func(r *Report) { r.Options.Cameras = 6; r.Whole.Latency.P99 = 499 * ms }, map[string]bool{"age": true, "processor": false}},
 		{"overloaded: age alone counts", func(r *Report) { r.Options.Overload = true; r.Whole.Latency.P99 = 499 * ms }, map[string]bool{"age": true}},
 		{"overloaded and too old", func(r *Report) { r.Options.Overload = true; r.Whole.Latency.P99 = 501 * ms }, map[string]bool{"age": false}},
 		{"a soak that grows", func(r *Report) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 	"strconv"
 	"time"
 
@@ -23,6 +24,7 @@ type benchFlags struct {
 	options bench.Options
 	size    string
 	soak    time.Duration
+	profile string
 	file    string
 }
 
@@ -48,6 +50,7 @@ Nothing else should run on the machine meanwhile.`,
 	f.add(c)
 	c.Flags().BoolVar(&f.options.Overload, "overload", false, "let the model take 3 times as long as the pictures of all cameras leave it")
 	c.Flags().DurationVar(&f.soak, "soak", 0, "measure for so long instead, and judge whether memory grows (10m)")
+	c.Flags().StringVar(&f.profile, "cpuprofile", "", "write a processor profile of the pipeline to this file, for go tool pprof")
 	c.AddCommand(newBenchStages(), newBenchSite(), newBenchPipeline())
 	return c
 }
@@ -96,7 +99,7 @@ func (f *benchFlags) run(c *cobra.Command, measure func(*bench.Harness) (*bench.
 		return badConfig{err}
 	}
 	table, closeParts := newParts(libraryOf(c), c.OutOrStdout())
-	report, err := measure(newHarness(c, f.options, table))
+	report, err := measure(newHarness(c, f, table))
 	if err = errors.Join(err, closeParts()); err != nil {
 		return err
 	}
@@ -109,16 +112,19 @@ func (f *benchFlags) run(c *cobra.Command, measure func(*bench.Harness) (*bench.
 	return err
 }
 
-func newHarness(c *cobra.Command, o bench.Options, table parts) *bench.Harness {
+func newHarness(c *cobra.Command, f *benchFlags, table parts) *bench.Harness {
 	quiet := slog.New(slog.DiscardHandler)
 	return &bench.Harness{
-		Options: o, Version: version,
+		Options: f.options, Version: version,
 		Open: func(ctx context.Context, m models.Config) (pipeline.Classifier, error) {
 			return table.classifier(m, quiet)(ctx)
 		},
-		Fit: func() (*models.Fit, error) { return benchFit(o) },
+		Fit: func() (*models.Fit, error) { return benchFit(f.options) },
 		Command: func(name string, args ...string) *exec.Cmd {
 			args = append([]string{"bench", name}, args...)
+			if name == "pipeline" && f.profile != "" {
+				args = append(args, "--cpuprofile", f.profile)
+			}
 			if library := libraryOf(c); library != "" {
 				args = append(args, "--onnxruntime", library)
 			}
@@ -168,6 +174,7 @@ func newBenchSite() *cobra.Command {
 
 func newBenchPipeline() *cobra.Command {
 	var least time.Duration
+	var profile string
 	c := &cobra.Command{
 		Use: "pipeline FILE", Short: "The pipeline of a bench: like run, and reads the clock", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -182,12 +189,32 @@ func newBenchPipeline() *cobra.Command {
 			ctx, cancel := bench.UntilInputEnds(c.Context(), c.InOrStdin())
 			defer cancel()
 			table, closeParts := newParts(libraryOf(c), c.OutOrStdout())
-			return errors.Join(runPipeline(ctx, p, stamped(table, least), log), closeParts())
+			return errors.Join(profiled(profile, func() error {
+				return runPipeline(ctx, p, stamped(table, least), log)
+			}), closeParts())
 		},
 	}
 	configs.AddFlags(c.Flags())
 	c.Flags().DurationVar(&least, "least", 0, "how long the model is to take at least")
+	c.Flags().StringVar(&profile, "cpuprofile", "", "write a processor profile to this file")
 	return c
+}
+
+// profiled runs do, with a processor profile of it in a file unless path is empty.
+func profiled(path string, do func() error) error {
+	if path == "" {
+		return do()
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("write profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(fmt.Errorf("write profile %q: %w", path, err), f.Close())
+	}
+	err = do()
+	pprof.StopCPUProfile()
+	return errors.Join(err, f.Close())
 }
 
 // stamped is a table whose classifiers read the clock in the pictures.

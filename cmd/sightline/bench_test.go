@@ -21,26 +21,34 @@ func TestAsAProgram(*testing.T) {
 	}
 }
 
-// TestBenchMeasuresAWholePipeline runs the bench with all its processes, small and short. That the
-// figures are good is not its business.
-func TestBenchMeasuresAWholePipeline(t *testing.T) {
+// newTestHarness is the harness of `bench` with the test binary as its program.
+func newTestHarness(t *testing.T, f *benchFlags) *bench.Harness {
+	t.Helper()
 	requireRuntime(t)
-	options := bench.Options{
-		Cameras: 2, Size: bench.Size{Width: 320, Height: 180}, FPS: 10, For: 2 * time.Second, Staleness: 5 * time.Second,
-		Model: "gate", Provider: "cpu", Transport: "tcp",
-	}
 	table, closeParts := newParts(os.Getenv("SIGHTLINE_ONNXRUNTIME"), os.Stdout)
-	defer func() {
+	t.Cleanup(func() {
 		if err := closeParts(); err != nil {
 			t.Error(err)
 		}
-	}()
-	h := newHarness(&cobra.Command{}, options, table)
-	h.Say = t.Logf
+	})
+	h := newHarness(&cobra.Command{}, f, table)
+	command := h.Command
 	h.Command = func(name string, args ...string) *exec.Cmd {
-		return exec.Command(os.Args[0], append([]string{"-test.run=^TestAsAProgram$", "--", "bench", name}, args...)...)
+		real := command(name, args...)
+		return exec.Command(os.Args[0], append([]string{"-test.run=^TestAsAProgram$", "--"}, real.Args[1:]...)...)
 	}
-	report, err := h.Run(t.Context())
+	h.Say = t.Logf
+	return h
+}
+
+// That the figures are good is not the business of these tests.
+
+func TestBenchMeasuresAWholePipeline(t *testing.T) {
+	profile := filepath.Join(t.TempDir(), "profile")
+	report, err := newTestHarness(t, &benchFlags{profile: profile, options: bench.Options{
+		Cameras: 2, Size: bench.Size{Width: 320, Height: 180}, FPS: 10, For: 2 * time.Second, Staleness: 5 * time.Second,
+		Model: "gate", Provider: "cpu", Transport: "tcp",
+	}}).Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,23 +67,15 @@ func TestBenchMeasuresAWholePipeline(t *testing.T) {
 	if text := report.Table(); !strings.Contains(text, "capture to received") || !strings.Contains(text, "camera02") {
 		t.Errorf("the table is:\n%s", text)
 	}
+	if info, err := os.Stat(profile); err != nil || info.Size() == 0 {
+		t.Errorf("the profile is %v, %v", info, err)
+	}
 }
 
 func TestBenchMeasuresStages(t *testing.T) {
-	requireRuntime(t)
-	options := bench.Options{Cameras: 1, Size: bench.Size{Width: 320, Height: 180}, FPS: 10, For: time.Second, Model: "gate", Provider: "cpu"}
-	table, closeParts := newParts(os.Getenv("SIGHTLINE_ONNXRUNTIME"), os.Stdout)
-	defer func() {
-		if err := closeParts(); err != nil {
-			t.Error(err)
-		}
-	}()
-	h := newHarness(&cobra.Command{}, options, table)
-	h.Say = t.Logf
-	h.Command = func(name string, args ...string) *exec.Cmd {
-		return exec.Command(os.Args[0], append([]string{"-test.run=^TestAsAProgram$", "--", "bench", name}, args...)...)
-	}
-	report, err := h.Stages(t.Context())
+	report, err := newTestHarness(t, &benchFlags{options: bench.Options{
+		Cameras: 1, Size: bench.Size{Width: 320, Height: 180}, FPS: 10, For: time.Second, Model: "gate", Provider: "cpu",
+	}}).Stages(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,10 +87,6 @@ func TestBenchMeasuresStages(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != "decode scale prepare infer publish" {
 		t.Errorf("stages %s", got)
-	}
-	path := filepath.Join(t.TempDir(), "report.json")
-	if err := report.Save(path); err != nil {
-		t.Error(err)
 	}
 }
 

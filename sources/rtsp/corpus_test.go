@@ -119,7 +119,7 @@ func TestRecordedPackets(t *testing.T) {
 	}{
 		"h264_baseline_mode1_fua": {pipeline.H264, 57, 1},
 		"h264_main_bframes_mode1": {pipeline.H264, 51, 6},
-		"h265_main": {pipeline.H265, 65, 3},
+		"h265_main":               {pipeline.H265, 65, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

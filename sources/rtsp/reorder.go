@@ -10,6 +10,8 @@ const (
 	// around, shorter than a picture.
 	reorderWait = 50 * time.Millisecond
 	maxHeld     = 256
+	// maxDatagram is the size of the largest packet that is taken; networks carry 1500 bytes.
+	maxDatagram = 2048
 	// maxLate packets in a row that come too late mean that the camera has started its sequence
 	// numbers anew.
 	maxLate = 64
@@ -18,7 +20,7 @@ const (
 // datagram is a packet as it came, in front of it room for the header that frames it in the
 // connection (RFC 2326 §10.12).
 type datagram struct {
-	buffer   [4 + 2048]byte
+	buffer   [4 + maxDatagram + 1]byte
 	size     int    // of the packet
 	sequence uint16 // of RTP packets
 	at       time.Time

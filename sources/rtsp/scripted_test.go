@@ -55,7 +55,7 @@ var ordinary = map[base.Method][]byte{
 	base.Teardown:     []byte("RTSP/1.0 200 OK\r\n\r\n"),
 }
 
-func (s *scripted) start(t *testing.T) sources.RTSP {
+func (s *scripted) start(t testing.TB) sources.RTSP {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -38,6 +38,7 @@ func check(p *Pipeline, doc *strict.Document, o Options, clean bool) strict.Prob
 		p.Sinks[name] = c.sink("sinks."+name, p.Sinks[name])
 	}
 	c.together()
+	c.topics()
 	c.stages()
 	c.listen()
 	if clean && c.problems.Err() == nil {

@@ -116,3 +116,21 @@ func (c *checker) shared(taken map[string]string, what, path, problem, suggestio
 	}
 	taken[what] = path
 }
+
+// topics warns of sinks that share what says whether the device is there.
+func (c *checker) topics() {
+	taken := map[[2]string]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.p.Sinks)) {
+		m := c.p.Sinks[name].MQTT
+		if m == nil {
+			continue
+		}
+		at := [2]string{m.URL, m.Prefix}
+		if other, ok := taken[at]; ok {
+			c.warn("sinks."+name+".mqtt", "has the topics of "+other+", so one of them stopping says that the device is gone",
+				"give it another prefix, or put its inputs into "+other)
+			continue
+		}
+		taken[at] = name
+	}
+}

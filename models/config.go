@@ -15,7 +15,7 @@ type Config struct {
 	Threads   int                   `mapstructure:"threads" default:"0" min:"0" max:"256" doc:"Threads of one inference; 0: the number of processors, at most 4."`
 	Regions   map[string][4]float64 `mapstructure:"regions" doc:"Named parts of the picture, each classified by itself: [left, top, right, bottom] as fractions of its width and height. None: the whole picture."`
 	Threshold *float64              `mapstructure:"threshold" min:"0" max:"1" doc:"Least confidence of the top class; default: the card's."`
-	TopK      *int                  `mapstructure:"top_k" min:"1" max:"1000" doc:"Predictions in a result; default: the card's."`
+	TopK      *int                  `mapstructure:"top_k" min:"1" max:"100" doc:"Predictions in a result; default: the card's."`
 	Batch     Batch                 `mapstructure:"batch" doc:"Frames of several cameras in one inference."`
 }
 

@@ -128,7 +128,7 @@ func (a *assembler) publish(name string, c sinks.Config) {
 		}
 	}
 	env := a.env(name, web.Publish, endpoints)
-	a.add(env, &publish.Stage{Name: name, Env: env, Sink: sink, Input: link, Spool: c.Spool})
+	a.add(env, &publish.Stage{Env: env, Sink: sink, Input: link, Spool: c.Spool})
 }
 
 func (a *assembler) classify(name string) {

@@ -74,7 +74,7 @@ func (s *Stage) report(state pipeline.State, reason string) {
 		k.state, k.since = state, time.Now()
 	}
 	k.reason = reason
-	status := pipeline.Status{Stage: s.Name, State: state, Reason: reason, Since: k.since}
+	status := pipeline.Status{Stage: s.Env.Stage, State: state, Reason: reason, Since: k.since}
 	k.mu.Unlock()
 	s.meters.connected(state == pipeline.StateOnline)
 	s.Env.Report(status)

@@ -110,7 +110,7 @@ type rig struct {
 func newRig(up *upstream) *rig {
 	r := &rig{up: up, stats: pipeline.NewStats(), log: &strings.Builder{}}
 	r.Stage = &publish.Stage{
-		Name: "cloud", Input: pipeline.NewResultLink(4), Sink: up,
+		Input: pipeline.NewResultLink(4), Sink: up,
 		Spool: sinks.Spool{MaxBytes: 16 << 20, MaxAge: time.Hour, Full: sinks.DropOldest},
 		Env: pipeline.Env{
 			Device: "porch", Stage: "cloud", Log: slog.New(slog.NewTextHandler(r.log, nil)), Stats: r.stats,

@@ -6,7 +6,6 @@
 package publish
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +24,6 @@ const batchLimit = 64
 // Stage is a publish stage. Its fields are set before Run is called; what is queued outlives a Run
 // that ended with an error.
 type Stage struct {
-	Name  string // of the stage in the pipeline file
 	Input *pipeline.ResultLink
 	Sink  pipeline.Sink
 	Spool sinks.Spool
@@ -95,9 +93,8 @@ func (s *Stage) prepare() {
 	if s.queue != nil {
 		return
 	}
-	s.Name = cmp.Or(s.Name, s.Env.Stage)
 	s.arrived, s.online = make(chan struct{}, 1), make(chan struct{}, 1)
-	s.meters = newMeters(s.Env.Stats, s.Name)
+	s.meters = newMeters(s.Env.Stats, s.Env.Stage)
 	s.queue = &spool.Memory{Config: s.Spool, Lost: s.lose}
 	if s.Retry == (pipeline.Backoff{}) {
 		s.Retry = pipeline.Backoff{Least: 250 * time.Millisecond, Most: 5 * time.Second}

@@ -350,7 +350,7 @@ func TestOfStatusesTheNewestIsDelivered(t *testing.T) {
 func TestHandingOverAllocatesLittle(t *testing.T) {
 	up := &bare{taken: make(chan struct{}, 1)}
 	s := &publish.Stage{
-		Name: "cloud", Input: pipeline.NewResultLink(4), Sink: up, Spool: sinks.Spool{MaxBytes: 1 << 20},
+		Input: pipeline.NewResultLink(4), Sink: up, Spool: sinks.Spool{MaxBytes: 1 << 20},
 		Env: pipeline.Env{Log: slog.New(slog.DiscardHandler), Stats: pipeline.NewStats(), Report: func(pipeline.Status) {}},
 	}
 	stop, ended := make(chan struct{}), make(chan error, 1)

@@ -48,7 +48,7 @@ func (s *Stage) work(ctx context.Context, drained <-chan struct{}) (err error) {
 // open tries to open the sink until it does, or until the stage is to stop.
 func (s *Stage) open(ctx context.Context, drained <-chan struct{}) error {
 	env := s.Env
-	env.Stage, env.Report = s.Name, s.sinkReports
+	env.Report = s.sinkReports
 	s.sink.begin()
 	for attempt := 1; ; attempt++ {
 		err := s.protect(func() error { return s.Sink.Open(ctx, env) })

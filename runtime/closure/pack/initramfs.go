@@ -115,10 +115,15 @@ func (i Initramfs) entries(m *closure.Manifest) ([]node, error) {
 		}
 		nodes = append(nodes, node{path: e.Path, mode: mode, data: e.Data})
 	}
-	nodes = append(nodes,
-		node{path: "/dev/console", mode: typeChar | 0o600, major: 5, minor: 1},
-		node{path: "/dev/null", mode: typeChar | 0o666, major: 1, minor: 3})
-	return withFolders(nodes, "/proc", "/sys", "/tmp")
+	return withFolders(append(nodes, devices()...), "/proc", "/sys", "/tmp")
+}
+
+// devices are there before a guest mounts anything on /dev.
+func devices() []node {
+	return []node{
+		{path: "/dev/console", mode: typeChar | 0o600, major: 5, minor: 1},
+		{path: "/dev/null", mode: typeChar | 0o666, major: 1, minor: 3},
+	}
 }
 
 func closureNodes(m *closure.Manifest) ([]node, error) {

@@ -31,6 +31,7 @@ type scripted struct {
 	raw     bool                   // answers are sent as they are, and silence ends the connection
 	once    map[base.Method][]byte // given to the first request instead
 	silent  bool                   // no pictures
+	hangUp  bool                   // ends the connection after what is given once
 	packets [][]byte               // RTP packets to send instead of made pictures
 
 	address  string
@@ -103,6 +104,9 @@ func (s *scripted) serve(conn net.Conn) {
 			return
 		}
 		if _, err := conn.Write(s.answer(&req)); err != nil {
+			return
+		}
+		if s.hangUp && s.once[req.Method] != nil && len(s.seen(req.Method)) == 1 {
 			return
 		}
 		if req.Method == base.Play && !s.silent {
@@ -362,6 +366,35 @@ func TestCameraThatSpeaksNonsense(t *testing.T) {
 			hidden(t, err.Error()+logged.String())
 			if strings.ContainsAny(err.Error(), "\x1b\x07\n") {
 				t.Errorf("%q would act on a terminal", err)
+			}
+		})
+	}
+}
+
+// TestAutoTakesTCPFromACameraThatRefusesUDPInItsOwnWay answers SETUP in every way that was seen.
+func TestAutoTakesTCPFromACameraThatRefusesUDPInItsOwnWay(t *testing.T) {
+	for name, answer := range map[string]string{
+		"not supported":  "RTSP/1.0 461 Unsupported Transport\r\n\r\n",
+		"a bad request":  "RTSP/1.0 400 Bad Request\r\n\r\n",
+		"its own fault":  "RTSP/1.0 500 Internal Server Error\r\n\r\n",
+		"TCP instead":    "RTSP/1.0 200 OK\r\nSession: 7\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n",
+		"multicast":      "RTSP/1.0 200 OK\r\nSession: 7\r\nTransport: RTP/AVP;multicast;destination=239.1.1.1;port=5000-5001\r\n\r\n",
+		"no transport":   "RTSP/1.0 200 OK\r\nSession: 7\r\n\r\n",
+		"something else": "HTTP/1.1 200 OK\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &scripted{once: map[base.Method][]byte{base.Setup: []byte(answer)}, hangUp: name == "something else"}
+			config := s.start(t)
+			config.Transport = rtsp.TransportAuto
+			env, logged := environment(&network{})
+			receive(t, &rtsp.Source{Config: config}, env, atLeast(2))
+			if !strings.Contains(logged.String(), "trying TCP") {
+				t.Errorf("log does not tell of TCP:\n%s", logged)
+			}
+			asked := s.seen(base.Setup)
+			if first := asked[0].Header["Transport"][0]; !strings.HasPrefix(first, "RTP/AVP;unicast;client_port=") {
+				t.Errorf("UDP was asked for by %q", first)
 			}
 		})
 	}

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
@@ -173,7 +175,7 @@ func (c *session) play(take func(*pipeline.Unit)) error {
 	c.heard.Store(int64(time.Since(c.started)))
 	c.made.Store(c.heard.Load())
 	if _, err := c.client.Play(nil); err != nil {
-		return fmt.Errorf("play: %w", err)
+		return c.blame(fmt.Errorf("play: %w", err))
 	}
 	c.env.Log.Info("camera connected", "camera", c.target.name, "transport", c.transport(), "codec", string(track.codec))
 	return nil
@@ -185,12 +187,19 @@ func (c *session) setup(session *description.Session, t track) error {
 		return fmt.Errorf("setup: the camera names its track %.64q, which makes no address", t.media.Control)
 	}
 	if _, err := c.client.Setup(session.BaseURL, t.media, 0, 0); err != nil {
-		if c.overUDP && refusesUDP(err) {
-			return &noUDPError{fmt.Errorf("setup: %w", err)}
-		}
-		return fmt.Errorf("setup: %w", err)
+		return c.blame(fmt.Errorf("setup: %w", err))
 	}
 	return c.why(nil)
+}
+
+// blame lets UDP be the reason for an error, if it can be: cameras that do not want it say so in many
+// ways, or just hang up.
+func (c *session) blame(err error) error {
+	var status liberrors.ErrClientBadStatusCode
+	if !c.overUDP || errors.As(err, &status) && status.Code == base.StatusUnauthorized {
+		return err
+	}
+	return &noUDPError{err}
 }
 
 func (c *session) assemble(t track, take func(*pipeline.Unit)) error {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
-	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 	"github.com/pion/rtp"
 
 	"sightline/pipeline"
@@ -32,13 +31,6 @@ type noUDPError struct{ err error }
 
 func (e *noUDPError) Error() string { return e.err.Error() }
 func (e *noUDPError) Unwrap() error { return e.err }
-
-// refusesUDP tells whether the answer to SETUP is about the way of the media.
-func refusesUDP(err error) bool {
-	var status liberrors.ErrClientBadStatusCode
-	var invalid liberrors.ErrClientTransportHeaderInvalid
-	return errors.As(err, &status) && status.Code != base.StatusUnauthorized || errors.As(err, &invalid)
-}
 
 // udpLink is the connection to a camera that sends media over UDP. To the client it looks like one
 // in which media is interleaved (RFC 2326 §10.12): it rewrites the Transport headers of SETUP, and

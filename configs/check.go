@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +28,9 @@ type checker struct {
 func check(p *Pipeline, doc *strict.Document, o Options, clean bool) strict.Problems {
 	c := &checker{p: p, doc: doc, opts: o, folder: o.Folder}
 	c.device()
+	if c.p.Name == "" {
+		c.p.Name = strings.TrimSuffix(filepath.Base(c.doc.File()), filepath.Ext(c.doc.File()))
+	}
 	c.names()
 	for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
 		p.Sources[name] = c.source("sources."+name, p.Sources[name])

@@ -22,7 +22,7 @@ const Version = 1
 // relative to the working directory, and every secret read. It is not changed after loading.
 type Pipeline struct {
 	Version int                       `mapstructure:"version" required:"true" min:"1" doc:"Version of the file format." example:"1"`
-	Name    string                    `mapstructure:"name" doc:"What the pipeline is called, for people." example:"front-gate"`
+	Name    string                    `mapstructure:"name" doc:"What the pipeline is called, for people; default: the file's name." example:"front-gate"`
 	Device  string                    `mapstructure:"device" doc:"Name of this device, a level of every topic and part of every result; default: the host's name." example:"gatehouse"`
 	Sources map[string]sources.Config `mapstructure:"sources" required:"true" doc:"Capture stages, by name."`
 	Models  map[string]models.Config  `mapstructure:"models" required:"true" doc:"Classify stages, by name."`

@@ -51,7 +51,7 @@ Nothing else should run on the machine meanwhile.`,
 	c.Flags().BoolVar(&f.options.Overload, "overload", false, "let the model take 3 times as long as the pictures of all cameras leave it")
 	c.Flags().DurationVar(&f.soak, "soak", 0, "measure for so long instead, and judge whether memory grows (10m)")
 	c.Flags().StringVar(&f.profile, "cpuprofile", "", "write a processor profile of the pipeline to this file, for go tool pprof")
-	c.AddCommand(newBenchStages(), newBenchSite(), newBenchPipeline())
+	c.AddCommand(newBenchStages(), newBenchRecord(), newBenchSite(), newBenchPipeline())
 	return c
 }
 
@@ -154,6 +154,28 @@ func benchFit(o bench.Options) (*models.Fit, error) {
 		return nil, err
 	}
 	return models.NewFile(o.Model, carried.model).Fit(card, "")
+}
+
+func newBenchRecord() *cobra.Command {
+	var size string
+	var fps int
+	c := &cobra.Command{
+		Use: "record FILE", Short: "Encode the pictures that a site's cameras show", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := bench.ParseSize(size)
+			if err != nil {
+				return badConfig{err}
+			}
+			r, err := bench.Record(c.Context(), s, fps)
+			if err != nil {
+				return err
+			}
+			return r.Save(args[0])
+		},
+	}
+	c.Flags().StringVar(&size, "size", "1920x1080", "size of the pictures")
+	c.Flags().IntVar(&fps, "fps", 30, "pictures a second")
+	return c
 }
 
 func newBenchSite() *cobra.Command {

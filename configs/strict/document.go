@@ -32,6 +32,9 @@ func newDocument(file string, definition reflect.Type) *Document {
 // TextUnmarshaler types themselves, []any and map[string]any. The caller owns the result.
 func (d *Document) Settings() map[string]any { return d.settings }
 
+// File is what the caller named the document.
+func (d *Document) File() string { return d.file }
+
 // Given tells whether the key stands in the file, or was overridden, with an acceptable value.
 func (d *Document) Given(path string) bool {
 	_, ok := d.given[path]

@@ -85,27 +85,103 @@ AVX2 static void across(int16_t *out, int count, const int16_t *line, const int3
 		sl_portable_kernel.across(out + i, count - i, line, start + i, weights + (ptrdiff_t)i * taps, taps);
 }
 
+// Adds up 64 columns of two bytes each.
+AVX2 static void down16_64(int16_t *sums, const uint8_t *rows, ptrdiff_t stride, const uint16_t *weights, int count, int raise)
+{
+	const __m128i shift = _mm_cvtsi32_si128(raise);
+	__m256i acc[4];
+	for (int i = 0; i < 4; i++)
+		acc[i] = _mm256_set1_epi16((short)sl_lost16(count, raise));
+	for (int k = 0; k < count; k++, rows += stride) {
+		const __m256i w = _mm256_set1_epi16((short)weights[k]);
+		for (int i = 0; i < 4; i++) {
+			__m256i v = _mm256_loadu_si256((const __m256i *)(rows + 32 * i));
+			acc[i] = _mm256_add_epi16(acc[i], _mm256_mulhi_epu16(_mm256_sll_epi16(v, shift), w));
+		}
+	}
+	for (int i = 0; i < 4; i++)
+		_mm256_storeu_si256((__m256i *)(sums + 16 * i), _mm256_srli_epi16(acc[i], 1));
+}
+
+static void down16(int16_t *sums, int width, const uint8_t *rows, ptrdiff_t stride, const uint16_t *weights, int count, int raise)
+{
+	if (width < 64) {
+		sl_portable_kernel.down16(sums, width, rows, stride, weights, count, raise);
+		return;
+	}
+	int x = 0;
+	for (; x + 64 <= width; x += 64)
+		down16_64(sums + x, rows + 2 * (ptrdiff_t)x, stride, weights, count, raise);
+	if (x < width)
+		down16_64(sums + width - 64, rows + 2 * (ptrdiff_t)(width - 64), stride, weights, count, raise);
+}
+
 AVX2 static void convert(uint8_t *out, int width, int16_t *const samples[3], int16_t *const cut[3], const int32_t matrix[3][4],
 		    int order)
 {
 	sl_convert(out, width, samples, cut, matrix, order);
 }
 
-AVX2 static void bounds(uint8_t *low, uint8_t *high, const uint8_t *u, const uint8_t *v, int n, const sl_gamut *g)
+AVX2 static void reach(uint8_t *out, const uint8_t *u, const uint8_t *v, int n)
 {
-	sl_bounds(low, high, u, v, n, g);
+	sl_reach(out, u, v, n);
 }
 
-AVX2 static int mark(uint8_t *flags, const uint8_t *luma, const uint8_t *low, const uint8_t *high, int n)
+AVX2 static int near(const uint8_t *luma, const uint8_t *reach, int bottom, int top)
 {
-	return sl_mark(flags, luma, low, high, n);
+	__m256i y = _mm256_loadu_si256((const __m256i *)luma), r = _mm256_loadu_si256((const __m256i *)reach);
+	__m256i above = _mm256_subs_epu8(y, _mm256_subs_epu8(_mm256_set1_epi8((char)top), r));
+	__m256i below = _mm256_subs_epu8(_mm256_adds_epu8(_mm256_set1_epi8((char)bottom), r), y);
+	__m256i any = _mm256_or_si256(above, below);
+	return !_mm256_testz_si256(any, any);
 }
 
-AVX2 static void cut(int32_t *const sums[3], const uint8_t *y, const uint8_t *u, const uint8_t *v, int n, int32_t weight,
-		const int32_t matrix[3][4])
+// Works out 16 of one colour; yu and v0 hold y and u, and v and 0, of pixels 0 to 3 and 8 to 11, and
+// of the others.
+AVX2 static inline __m256i cut16(const __m256i yu[2], const __m256i v0[2], const int32_t row[4])
 {
-	sl_cut(sums, y, u, v, n, weight, matrix);
+	const __m256i ab = _mm256_set1_epi32((int32_t)((uint32_t)row[0] & 0xffff) | (int32_t)((uint32_t)row[1] << 16));
+	const __m256i d = _mm256_set1_epi32((int32_t)((uint32_t)row[2] & 0xffff));
+	const __m256i offset = _mm256_set1_epi32(sl_offset(row));
+	__m256i level[2];
+	for (int i = 0; i < 2; i++) {
+		__m256i sum = _mm256_add_epi32(_mm256_madd_epi16(yu[i], ab), _mm256_madd_epi16(v0[i], d));
+		level[i] = _mm256_srai_epi32(_mm256_add_epi32(sum, offset), 7);
+	}
+	__m256i levels = _mm256_packs_epi32(level[0], level[1]);
+	__m256i kept = _mm256_min_epi16(_mm256_max_epi16(levels, _mm256_setzero_si256()), _mm256_set1_epi16(255 * 64));
+	__m256i lost = _mm256_subs_epi16(kept, levels);
+	return _mm256_adds_epi16(lost, lost);
 }
 
-const sl_kernel sl_avx2_kernel = {down8, across, convert, bounds, mark, cut};
+AVX2 static int cut(int16_t out[3][SL_SEGMENT], const sl_colors *colors, const int32_t matrix[3][4])
+{
+	const __m256i zero = _mm256_setzero_si256();
+	__m256i any = zero;
+	for (int x = 0; x < SL_SEGMENT; x += 16) {
+		__m256i y = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(colors->y + x)));
+		__m256i u = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(colors->u + x)));
+		__m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(colors->v + x)));
+		const __m256i yu[2] = {_mm256_unpacklo_epi16(y, u), _mm256_unpackhi_epi16(y, u)};
+		const __m256i v0[2] = {_mm256_unpacklo_epi16(v, zero), _mm256_unpackhi_epi16(v, zero)};
+		for (int c = 0; c < 3; c++) {
+			__m256i lost = cut16(yu, v0, matrix[c]);
+			_mm256_storeu_si256((__m256i *)(out[c] + x), lost);
+			any = _mm256_or_si256(any, lost);
+		}
+	}
+	return !_mm256_testz_si256(any, any);
+}
+
+AVX2 static void add(int16_t *sums, const int16_t *segment, int16_t weight)
+{
+	const __m256i w = _mm256_set1_epi16(weight);
+	for (int x = 0; x < SL_SEGMENT; x += 16) {
+		__m256i *to = (__m256i *)(sums + x);
+		__m256i addend = _mm256_mulhrs_epi16(_mm256_loadu_si256((const __m256i *)(segment + x)), w);
+		_mm256_storeu_si256(to, _mm256_add_epi16(_mm256_loadu_si256(to), addend));
+	}
+}
+
+const sl_kernel sl_avx2_kernel = {down8, down16, across, convert, reach, near, cut, add};
 #endif

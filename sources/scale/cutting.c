@@ -7,14 +7,14 @@
 // a ring as long as any row of the frame needs.
 struct sl_cutting {
 	int segments, ring;
-	int looked;             // rows of the source looked at so far
-	int bounded, widened;   // rows of chroma that low and high, and u and v, are of; -1: none
-	uint8_t *flags, *any;   // of the rows in the ring: of each segment, of all
-	uint8_t *low, *high;    // bounds of luma for each pixel of a row
-	uint8_t *u, *v;         // chroma for each pixel of a row
-	uint8_t *narrow;        // a row of luma in bytes
-	int32_t *sums[3];
-	int16_t *line, *out[3];
+	int looked;           // rows of the source looked at so far
+	int reached;          // row of chroma that reach is of; -1: none
+	uint8_t *flags, *any; // of the rows in the ring: of each segment, of all
+	uint8_t *reach;       // for each pixel of a row
+	uint8_t *u, *v, *few; // chroma of a row in bytes, and its reach
+	uint8_t *luma;        // a row of luma in bytes
+	int16_t *sums[3];     // for each pixel of a row
+	int16_t *out[3];
 };
 
 sl_cutting *sl_cutting_open(const sl_plan *p)
@@ -22,17 +22,16 @@ sl_cutting *sl_cutting_open(const sl_plan *p)
 	sl_cutting *c = calloc(1, sizeof *c);
 	if (!c)
 		return NULL;
-	const size_t columns = p->columns[SL_LUMA], room = columns + SL_SLACK;
+	const size_t columns = p->columns[SL_LUMA], room = columns + SL_SEGMENT;
 	c->segments = (int)(columns + SL_SEGMENT - 1) / SL_SEGMENT;
 	for (int y = 0; y < p->down[SL_LUMA].count; y++)
 		c->ring = p->down[SL_LUMA].taps[y] > c->ring ? p->down[SL_LUMA].taps[y] : c->ring;
 	c->flags = calloc(c->ring, c->segments);
 	c->any = calloc(c->ring, 1);
-	c->low = calloc(5, room);
-	c->line = calloc(room + p->across[SL_LUMA].stride, sizeof *c->line);
-	int ok = c->flags && c->any && c->low && c->line;
+	c->reach = calloc(5, room);
+	int ok = c->flags && c->any && c->reach;
 	for (int i = 0; i < 3; i++) {
-		c->sums[i] = calloc(room, sizeof *c->sums[i]);
+		c->sums[i] = calloc(room + p->across[SL_LUMA].stride, sizeof *c->sums[i]);
 		c->out[i] = calloc((size_t)p->across[SL_LUMA].count + SL_SLACK, sizeof *c->out[i]);
 		ok = ok && c->sums[i] && c->out[i];
 	}
@@ -40,10 +39,10 @@ sl_cutting *sl_cutting_open(const sl_plan *p)
 		sl_cutting_close(c);
 		return NULL;
 	}
-	c->high = c->low + room;
-	c->u = c->low + 2 * room;
-	c->v = c->low + 3 * room;
-	c->narrow = c->low + 4 * room;
+	c->u = c->reach + room;
+	c->v = c->reach + 2 * room;
+	c->few = c->reach + 3 * room;
+	c->luma = c->reach + 4 * room;
 	return c;
 }
 
@@ -57,100 +56,165 @@ void sl_cutting_close(sl_cutting *c)
 	}
 	free(c->flags);
 	free(c->any);
-	free(c->low);
-	free(c->line);
+	free(c->reach);
 	free(c);
 }
 
 void sl_cutting_begin(sl_cutting *c)
 {
 	c->looked = 0;
-	c->bounded = c->widened = -1;
+	c->reached = -1;
 }
 
 static inline uint8_t narrow(const sl_plan *p, const uint8_t *sample)
 {
 	if (!p->wide)
 		return sample[0];
-	uint32_t v = ((sample[0] | (uint32_t)sample[1] << 8) << p->raise & 0xffff) + 128;
-	return v > 0xff00 ? 255 : (uint8_t)(v >> 8);
+	uint16_t v;
+	memcpy(&v, sample, sizeof v); // all the processors this runs on are little-endian
+	uint32_t rounded = (uint16_t)(v << p->raise) + 128u;
+	return rounded > 0xff00 ? 255 : (uint8_t)(rounded >> 8);
 }
 
-// Returns the used part of a row of luma, one byte a pixel.
-static const uint8_t *luma_row(const sl_plan *p, const uint8_t *data, ptrdiff_t stride, int row)
+// Returns the used part of a row of a component in bytes: as it lies in memory, or in room.
+static const uint8_t *bytes(const sl_plan *p, uint8_t *room, const uint8_t *data, ptrdiff_t stride, int step, int axis, int row)
 {
-	const uint8_t *from = data + row * stride + (ptrdiff_t)p->column[SL_LUMA] * p->step[0];
-	if (!p->wide && p->step[0] == 1)
+	const uint8_t *from = data + row * stride + (ptrdiff_t)p->column[axis] * step;
+	const int columns = p->columns[axis];
+	if (step == 1)
 		return from;
-	for (int x = 0; x < p->columns[SL_LUMA]; x++)
-		p->cutting->narrow[x] = narrow(p, from + (ptrdiff_t)x * p->step[0]);
-	return p->cutting->narrow;
+	if (!p->wide && step == 2)
+		for (int x = 0; x < columns; x++)
+			room[x] = from[2 * x];
+	else if (p->wide && step == 2)
+		for (int x = 0; x < columns; x++)
+			room[x] = narrow(p, from + 2 * x);
+	else
+		for (int x = 0; x < columns; x++)
+			room[x] = narrow(p, from + (ptrdiff_t)x * step);
+	return room;
 }
 
-// Writes the used part of a row of chroma, one byte a pixel of luma.
-static void widen(const sl_plan *p, uint8_t *restrict out, const uint8_t *data, ptrdiff_t stride, int step, int row)
+// Repeats samples of chroma for n pixels from pixel x of the used part of a row on.
+static void repeat(const sl_plan *p, uint8_t *restrict out, const uint8_t *restrict chroma, int x, int n)
 {
-	const uint8_t *from = data + row * stride;
-	const int columns = p->columns[SL_LUMA], first = p->column[SL_LUMA];
-	if (p->wide || p->sub_x != 1 || first % 2 != 0) {
-		for (int x = 0; x < columns; x++)
-			out[x] = narrow(p, from + (ptrdiff_t)((first + x) >> p->sub_x) * step);
+	const int first = p->column[SL_LUMA] + x, base = p->column[SL_CHROMA];
+	if (p->sub_x != 1 || first % 2 != 0) {
+		for (int i = 0; i < n; i++)
+			out[i] = chroma[((first + i) >> p->sub_x) - base];
 		return;
 	}
-	from += (ptrdiff_t)(first / 2) * step;
-	for (int x = 0; x < columns / 2; x++)
-		out[2 * x] = out[2 * x + 1] = from[(ptrdiff_t)x * step];
-	if (columns % 2 != 0)
-		out[columns - 1] = from[(ptrdiff_t)(columns / 2) * step];
+	chroma += first / 2 - base;
+	if (n == SL_SEGMENT) {
+		for (int i = 0; i < SL_SEGMENT / 2; i++)
+			out[2 * i] = out[2 * i + 1] = chroma[i];
+		return;
+	}
+	for (int i = 0; i < n / 2; i++)
+		out[2 * i] = out[2 * i + 1] = chroma[i];
+	if (n % 2 != 0)
+		out[n - 1] = chroma[n / 2];
 }
 
-static void widen_both(const sl_plan *p, const uint8_t *const data[3], const ptrdiff_t stride[3], int row)
+// One row of the source.
+typedef struct {
+	const uint8_t *y, *u, *v;
+} row_bytes;
+
+static row_bytes take_row(const sl_plan *p, const uint8_t *const data[3], const ptrdiff_t stride[3], int row)
 {
 	sl_cutting *c = p->cutting;
-	if (c->widened == row)
-		return;
-	widen(p, c->u, data[1], stride[1], p->step[1], row);
-	widen(p, c->v, data[2], stride[2], p->step[2], row);
-	c->widened = row;
+	const int chroma = row >> p->sub_y;
+	return (row_bytes){
+		bytes(p, c->luma, data[0], stride[0], p->step[0], SL_LUMA, row),
+		bytes(p, c->u, data[1], stride[1], p->step[1], SL_CHROMA, chroma),
+		bytes(p, c->v, data[2], stride[2], p->step[2], SL_CHROMA, chroma),
+	};
 }
 
-// Looks for colours outside of RGB in one row of the source.
+// Collects a segment; what is missing at the end of a row is grey.
+static void collect(const sl_plan *p, sl_colors *colors, const row_bytes *from, int segment)
+{
+	const int x = segment * SL_SEGMENT, left = p->columns[SL_LUMA] - x, n = left < SL_SEGMENT ? left : SL_SEGMENT;
+	if (n == SL_SEGMENT) {
+		memcpy(colors->y, from->y + x, SL_SEGMENT);
+	} else {
+		memset(colors, 128, sizeof *colors);
+		memcpy(colors->y, from->y + x, n);
+	}
+	repeat(p, colors->u, from->u, x, n);
+	repeat(p, colors->v, from->v, x, n);
+}
+
+// Looks for colours outside of RGB in one row of the source: first for those that might be, then for
+// those that are.
 static void look(const sl_plan *p, const sl_kernel *kernel, const uint8_t *const data[3], const ptrdiff_t stride[3], int row)
 {
 	sl_cutting *c = p->cutting;
-	const int chroma = row >> p->sub_y, columns = p->columns[SL_LUMA];
-	if (c->bounded != chroma) {
-		widen_both(p, data, stride, chroma);
-		kernel->bounds(c->low, c->high, c->u, c->v, columns, &p->gamut);
-		c->bounded = chroma;
+	const int columns = p->columns[SL_LUMA], chroma = row >> p->sub_y;
+	const row_bytes from = take_row(p, data, stride, row);
+	uint8_t *flags = c->flags + (size_t)(row % c->ring) * c->segments, any = 0;
+	if (c->reached != chroma) {
+		kernel->reach(c->few, from.u, from.v, p->columns[SL_CHROMA]);
+		repeat(p, c->reach, c->few, 0, columns);
+		c->reached = chroma;
 	}
-	uint8_t *flags = c->flags + (size_t)(row % c->ring) * c->segments;
-	c->any[row % c->ring] = (uint8_t)kernel->mark(flags, luma_row(p, data[0], stride[0], row), c->low, c->high, columns);
+	for (int i = 0; i < c->segments; i++) {
+		const int x = i * SL_SEGMENT;
+		sl_colors colors;
+		int16_t lost[3][SL_SEGMENT];
+		flags[i] = 0;
+		if (columns - x >= SL_SEGMENT && !kernel->near(from.y + x, c->reach + x, p->black, p->white))
+			continue;
+		collect(p, &colors, &from, i);
+		flags[i] = (uint8_t)kernel->cut(lost, &colors, p->matrix);
+		any |= flags[i];
+	}
+	c->any[row % c->ring] = any;
 }
 
+// The segments with anything in the sums.
+typedef struct {
+	int first, end;
+} range;
+
 // Adds up what is cut off in one row of the source.
-static void add(const sl_plan *p, const sl_kernel *kernel, const uint8_t *const data[3], const ptrdiff_t stride[3], int row,
-		int32_t weight)
+static void add_row(const sl_plan *p, const sl_kernel *kernel, const uint8_t *const data[3], const ptrdiff_t stride[3],
+		    int row, int16_t weight, range *filled)
 {
 	sl_cutting *c = p->cutting;
 	const uint8_t *flags = c->flags + (size_t)(row % c->ring) * c->segments;
-	const uint8_t *luma = luma_row(p, data[0], stride[0], row);
-	widen_both(p, data, stride, row >> p->sub_y);
+	const row_bytes from = take_row(p, data, stride, row);
 	for (int i = 0; i < c->segments; i++) {
 		if (!flags[i])
 			continue;
-		const int x = i * SL_SEGMENT, left = p->columns[SL_LUMA] - x;
-		int32_t *const sums[3] = {c->sums[0] + x, c->sums[1] + x, c->sums[2] + x};
-		kernel->cut(sums, luma + x, c->u + x, c->v + x, left < SL_SEGMENT ? left : SL_SEGMENT, weight, p->matrix);
+		sl_colors colors;
+		int16_t lost[3][SL_SEGMENT];
+		collect(p, &colors, &from, i);
+		kernel->cut(lost, &colors, p->matrix);
+		for (int k = 0; k < 3; k++)
+			kernel->add(c->sums[k] + i * SL_SEGMENT, lost[k], weight);
+		filled->first = i < filled->first ? i : filled->first;
+		filled->end = i + 1 > filled->end ? i + 1 : filled->end;
 	}
 }
 
-// Brings the sums down to 1/128 of a level.
-static void lower(int16_t *restrict out, const int32_t *restrict sums, int n)
+// Brings the sums to the columns of the frame.
+static void scale_sums(const sl_plan *p, const sl_kernel *kernel, range filled)
 {
-	for (int i = 0; i < n; i++) {
-		int32_t v = (sums[i] + (1 << 14)) >> 15;
-		out[i] = (int16_t)(v > 32640 ? 32640 : v < -32640 ? -32640 : v);
+	sl_cutting *c = p->cutting;
+	const sl_axis *across = &p->across[SL_LUMA];
+	const int low = filled.first * SL_SEGMENT, high = filled.end * SL_SEGMENT;
+	int first = 0, end = across->count;
+	while (first < end && across->start[first] + across->taps[first] <= low)
+		first++;
+	while (end > first && across->start[end - 1] >= high)
+		end--;
+	for (int k = 0; k < 3; k++) {
+		memset(c->out[k], 0, first * sizeof *c->out[k]);
+		memset(c->out[k] + end, 0, (across->count - end) * sizeof *c->out[k]);
+		kernel->across(c->out[k] + first, end - first, c->sums[k], across->start + first,
+			       across->weights + (ptrdiff_t)first * across->stride, across->stride);
 	}
 }
 
@@ -158,25 +222,22 @@ int16_t *const *sl_cutting_row(const sl_plan *p, const sl_kernel *kernel, const 
 			       const ptrdiff_t stride[3], int y)
 {
 	sl_cutting *c = p->cutting;
-	const sl_axis *down = &p->down[SL_LUMA], *across = &p->across[SL_LUMA];
-	const int first = down->start[y], end = first + down->taps[y], columns = p->columns[SL_LUMA];
-	int any = 0;
+	const sl_axis *down = &p->down[SL_LUMA];
+	const int first = down->start[y], end = first + down->taps[y];
+	const uint16_t *weights = down->weights + (ptrdiff_t)y * down->stride;
+	range filled = {c->segments, 0};
 	for (int row = first > c->looked ? first : c->looked; row < end; row++)
 		look(p, kernel, data, stride, row);
 	c->looked = end > c->looked ? end : c->looked;
 	for (int row = first; row < end; row++) {
 		if (!c->any[row % c->ring])
 			continue;
-		for (int i = 0; i < 3 && !any; i++)
-			memset(c->sums[i], 0, columns * sizeof *c->sums[i]);
-		any = 1;
-		add(p, kernel, data, stride, row, down->weights[(size_t)y * down->stride + row - first]);
+		for (int k = 0; k < 3 && filled.end == 0; k++)
+			memset(c->sums[k], 0, (size_t)c->segments * SL_SEGMENT * sizeof *c->sums[k]);
+		add_row(p, kernel, data, stride, row, (int16_t)(weights[row - first] >> 1), &filled);
 	}
-	if (!any)
+	if (filled.end == 0)
 		return NULL;
-	for (int i = 0; i < 3; i++) {
-		lower(c->line, c->sums[i], columns);
-		kernel->across(c->out[i], across->count, c->line, across->start, across->weights, across->stride);
-	}
+	scale_sums(p, kernel, filled);
 	return c->out;
 }

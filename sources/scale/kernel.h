@@ -10,26 +10,27 @@ enum { SL_SLACK = 32 };
 // How many pixels are looked at together for colours outside of RGB.
 enum { SL_SEGMENT = 32 };
 
-// The bounds of RGB in 1/64 of a step of luma: what chroma adds to red, green and blue, and the luma
-// at which they are 0 and 255 without it.
+// The pixels of a segment.
 typedef struct {
-	int16_t red, green_u, green_v, blue;
-	int16_t low, high;
-} sl_gamut;
+	uint8_t y[SL_SEGMENT], u[SL_SEGMENT], v[SL_SEGMENT];
+} sl_colors;
 
 typedef struct {
 	// Adds up count rows of width samples, times their weights: sums in 1/128 of a level of 8 bits.
 	void (*down8)(int16_t *sums, int width, const uint8_t *rows, ptrdiff_t stride, const uint16_t *weights, int count);
+	// The same for samples of two bytes in little-endian order, which raise shifts to 16 bits.
+	void (*down16)(int16_t *sums, int width, const uint8_t *rows, ptrdiff_t stride, const uint16_t *weights, int count,
+		       int raise);
 	// Adds up samples of a line: out in 1/64 of a level. taps is a multiple of 16.
 	void (*across)(int16_t *out, int count, const int16_t *line, const int32_t *start, const uint16_t *weights, int taps);
 	// Converts width pixels; order is 0 for RGB, 1 for BGR. cut is what was cut off, or NULL.
 	void (*convert)(uint8_t *out, int width, int16_t *const samples[3], int16_t *const cut[3],
 			const int32_t matrix[3][4], int order);
 	// See gamut.h.
-	void (*bounds)(uint8_t *low, uint8_t *high, const uint8_t *u, const uint8_t *v, int n, const sl_gamut *g);
-	int (*mark)(uint8_t *flags, const uint8_t *luma, const uint8_t *low, const uint8_t *high, int n);
-	void (*cut)(int32_t *const sums[3], const uint8_t *y, const uint8_t *u, const uint8_t *v, int n, int32_t weight,
-		    const int32_t matrix[3][4]);
+	void (*reach)(uint8_t *reach, const uint8_t *u, const uint8_t *v, int n);
+	int (*near)(const uint8_t *luma, const uint8_t *reach, int bottom, int top);
+	int (*cut)(int16_t out[3][SL_SEGMENT], const sl_colors *colors, const int32_t matrix[3][4]);
+	void (*add)(int16_t *sums, const int16_t *segment, int16_t weight);
 } sl_kernel;
 
 extern const sl_kernel sl_portable_kernel;
@@ -37,16 +38,27 @@ extern const sl_kernel sl_portable_kernel;
 extern const sl_kernel sl_avx2_kernel;
 #endif
 
-// What truncating each of count products loses on average, without which nothing overflows.
+// What cutting off the fraction of each of count products loses on average; that much is added again,
+// as far as sums of samples of up to 255 times 256, or of raise bits less than 16, leave room for it.
 static inline uint16_t sl_lost(int count, int room)
 {
 	return (uint16_t)(count / 2 < room ? count / 2 : room);
+}
+static inline uint16_t sl_lost16(int count, int raise)
+{
+	return sl_lost(count, (1 << raise) - 1);
 }
 
 // Shared by both ways, so that each compiles it for its own processor.
 static inline __attribute__((always_inline)) uint8_t sl_clip(int32_t v)
 {
 	return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+// The offset of a row of the matrix for a result in 1/64 of a level, times 128, rounded to nearest.
+static inline int32_t sl_offset(const int32_t row[4])
+{
+	return (row[3] >> 6) - 4096 + 64;
 }
 
 static inline __attribute__((always_inline)) void sl_convert(uint8_t *restrict out, int width, int16_t *const samples[3],

@@ -79,7 +79,10 @@ func newPlan(p *picture.Picture, w *pipeline.Wish, r pipeline.Region, portable b
 		plan.portable = 1
 	}
 	plan.sub_x, plan.sub_y = C.int(p.SubX), C.int(p.SubY)
-	setGamut(&plan.gamut, p)
+	plan.black, plan.white = 16, 235
+	if p.FullRange {
+		plan.black, plan.white = 0, 255
+	}
 	for i, row := range matrix(p) {
 		for j, v := range row {
 			plan.matrix[i][j] = C.int32_t(v)
@@ -154,15 +157,4 @@ func matrix(p *picture.Picture) (m [3][4]int) {
 		m[i][3] = int(math.Round((0.5 - offset) * one * 64))
 	}
 	return m
-}
-
-func setGamut(g *C.sl_gamut, p *picture.Picture) {
-	if p.Model != picture.YUV {
-		return
-	}
-	rows, black, _ := conversion(p)
-	luma := rows[0][0]
-	step := func(v float64) C.int16_t { return C.int16_t(math.Round(v / luma * 64)) }
-	g.red, g.green_u, g.green_v, g.blue = step(rows[0][2]), step(rows[1][1]), step(rows[1][2]), step(rows[2][1])
-	g.low, g.high = C.int16_t(black*64), C.int16_t(math.Floor((black+255/luma)*64))
 }

@@ -43,26 +43,45 @@ static void across(int16_t *restrict out, int count, const int16_t *restrict lin
 	}
 }
 
+static inline uint32_t sample16(const uint8_t *row, int x, int raise)
+{
+	return ((uint32_t)row[2 * x] | (uint32_t)row[2 * x + 1] << 8) << raise & 0xffff;
+}
+
+static void down16(int16_t *sums, int width, const uint8_t *rows, ptrdiff_t stride, const uint16_t *weights, int count, int raise)
+{
+	for (int x = 0; x < width; x++) {
+		uint32_t sum = sl_lost16(count, raise);
+		for (int k = 0; k < count; k++)
+			sum += sample16(rows + k * stride, x, raise) * weights[k] >> 16;
+		sums[x] = (int16_t)(sum >> 1);
+	}
+}
+
 static void convert(uint8_t *out, int width, int16_t *const samples[3], int16_t *const cut[3], const int32_t matrix[3][4],
 		    int order)
 {
 	sl_convert(out, width, samples, cut, matrix, order);
 }
 
-static void bounds(uint8_t *low, uint8_t *high, const uint8_t *u, const uint8_t *v, int n, const sl_gamut *g)
+static void reach(uint8_t *out, const uint8_t *u, const uint8_t *v, int n)
 {
-	sl_bounds(low, high, u, v, n, g);
+	sl_reach(out, u, v, n);
 }
 
-static int mark(uint8_t *flags, const uint8_t *luma, const uint8_t *low, const uint8_t *high, int n)
+static int near(const uint8_t *luma, const uint8_t *reach, int bottom, int top)
 {
-	return sl_mark(flags, luma, low, high, n);
+	return sl_near(luma, reach, bottom, top);
 }
 
-static void cut(int32_t *const sums[3], const uint8_t *y, const uint8_t *u, const uint8_t *v, int n, int32_t weight,
-		const int32_t matrix[3][4])
+static int cut(int16_t out[3][SL_SEGMENT], const sl_colors *colors, const int32_t matrix[3][4])
 {
-	sl_cut(sums, y, u, v, n, weight, matrix);
+	return sl_cut(out, colors, matrix);
 }
 
-const sl_kernel sl_portable_kernel = {down8, across, convert, bounds, mark, cut};
+static void add(int16_t *sums, const int16_t *segment, int16_t weight)
+{
+	sl_add(sums, segment, weight);
+}
+
+const sl_kernel sl_portable_kernel = {down8, down16, across, convert, reach, near, cut, add};

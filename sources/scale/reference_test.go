@@ -93,7 +93,7 @@ func referenceSide(n int, low, high float64, size int) (from []int, weights [][]
 func referenceResize(in *image, box [4]float64, width, height int) *image {
 	from, weights := referenceSide(in.width, box[0], box[2], width)
 	middle := &image{width: width, height: in.height, pixels: make([]float64, width*in.height*3)}
-	for y := range in.height {
+	for y := int(box[1]); y < min(int(math.Ceil(box[3])), in.height); y++ {
 		for x := range width {
 			for c := range 3 {
 				sum := 0.0

@@ -80,21 +80,6 @@ static const sl_kernel *kernel_for(const sl_plan *p)
 	return &sl_portable_kernel;
 }
 
-// As down8 of the kernel, for samples of two bytes in little-endian order.
-static void down16(int16_t *restrict sums, int width, const uint8_t *restrict rows, ptrdiff_t stride,
-		   const uint16_t *restrict weights, int count, int raise)
-{
-	for (int x = 0; x < width; x++) {
-		uint32_t sum = 0;
-		for (int k = 0; k < count; k++) {
-			const uint8_t *s = rows + k * stride + 2 * (ptrdiff_t)x;
-			uint32_t v = (s[0] | (uint32_t)s[1] << 8) << raise & 0xffff;
-			sum += v * weights[k] >> 8;
-		}
-		sums[x] = (int16_t)(sum >> 9);
-	}
-}
-
 // Components that lie between each other, such as U and V of NV12, are summed up together.
 typedef struct {
 	const uint8_t *data; // of the first of them
@@ -138,7 +123,7 @@ static void scale_group(const sl_plan *p, const sl_kernel *kernel, const group *
 	for (int m = 0; m < g->members; m++)
 		last = g->offset[m] > last ? g->offset[m] : last;
 	if (p->wide)
-		down16(p->sums, width + last, rows, g->stride, weights, down->taps[row], p->raise);
+		kernel->down16(p->sums, width + last, rows, g->stride, weights, down->taps[row], p->raise);
 	else
 		kernel->down8(p->sums, width + last, rows, g->stride, weights, down->taps[row]);
 	for (int m = 0; m < g->members; m++) {

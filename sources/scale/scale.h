@@ -32,7 +32,7 @@ typedef struct {
 	int pad;                       // value of the bytes outside of it
 	int bgr;
 	int32_t matrix[3][4]; // red, green, blue from the components and 1, in 1/8192
-	sl_gamut gamut;       // of YUV
+	int black, white;     // of YUV: the luma of black and white
 	int sub_x, sub_y;     // of YUV: binary logarithms of the pixels that share a chroma sample
 	int portable;         // without instructions that not every processor has
 	int16_t *sums, *line, *samples[3];

@@ -38,17 +38,17 @@ var wishes = []pipeline.Wish{
 	{Width: 128, Height: 128, Color: pipeline.RGB, Resize: pipeline.ResizeLetterbox, Pad: 114},
 	{Width: 299, Height: 199, Color: pipeline.RGB, Resize: pipeline.ResizeFit, Pad: 7},
 	{Width: 28, Height: 28, Color: pipeline.RGB, Resize: pipeline.ResizeStandard},
-	{Width: 900, Height: 777, Color: pipeline.RGB, Resize: pipeline.ResizeStandard},
+	{Width: 500, Height: 477, Color: pipeline.RGB, Resize: pipeline.ResizeStandard},
 }
 
 var regions = []pipeline.Region{
-	pipeline.Whole,
 	{Name: "driveway", Left: 0, Top: 0.4, Right: 1, Bottom: 1},
 	{Name: "odd", Left: 0.1234, Top: 0.2, Right: 0.777, Bottom: 0.9111},
 	{Name: "tiny", Left: 0.5, Top: 0.5, Right: 0.51, Bottom: 0.513},
 }
 
-// compare checks all wishes and regions of one picture against the reference.
+// compare checks wishes and regions of one picture against the reference: every wish for the whole
+// picture, and in turn for one of its parts.
 func compare(t *testing.T, p *picture.Picture, limit int) {
 	t.Helper()
 	var s, portable Scaler
@@ -59,7 +59,7 @@ func compare(t *testing.T, p *picture.Picture, limit int) {
 	worst, mean := 0, 0.0
 	for i := range wishes {
 		w := &wishes[i]
-		for _, r := range regions {
+		for _, r := range []pipeline.Region{pipeline.Whole, regions[i%len(regions)]} {
 			found, same := make([]byte, w.Width*w.Height*3), make([]byte, w.Width*w.Height*3)
 			if err := s.Scale(p, w, r, found); err != nil {
 				t.Fatal(err)
@@ -239,7 +239,7 @@ func synthetic(width, height, layout int) *picture.Picture {
 func TestEveryLayoutIsScaledAsPillowDoes(t *testing.T) {
 	for i, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
-			for _, size := range [][2]int{{321, 243}, {64, 48}} {
+			for _, size := range [][2]int{{321, 243}, {35, 28}} {
 				p := synthetic(size[0], size[1], i)
 				if err := p.Check(); err != nil {
 					t.Fatal(err)

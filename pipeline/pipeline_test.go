@@ -73,6 +73,7 @@ func TestAddressesLoseTheirPasswords(t *testing.T) {
 		"rtsp://viewer:p#ss@w/rd:%@192.0.2.1:554/s", "dial rtsp://viewer:p#ss@host: refused",
 		"rtsp://192.0.2.1/user=viewer&password=p#ss&channel=1", "http://h/?PWD=p#ss",
 		"mqtts://u:p#ss@[::1]:8883 and rtsp://a:p#ss@b/c",
+		"rtsp://192.0.2.1:554/user=admin_password=p#ss_channel=1_stream=0.sdp", "rtsp://h/?usr=a&psw=p#ss",
 	} {
 		if got := pipeline.RedactText(text); strings.Contains(got, "p#ss") || strings.Contains(got, "viewer:") {
 			t.Errorf("%q became %q", text, got)

@@ -39,7 +39,8 @@ func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) 
 
 var userinfo = regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://)[^\s"'<>]*@`)
 
-var parameter = regexp.MustCompile(`(?i)\b((?:password|passwd|pass|pwd|token)=)[^&\s"'<>]*`)
+// Some cameras want user and password in the path: rtsp://camera/user=admin_password=…_channel=1.
+var parameter = regexp.MustCompile(`(?i)((?:password|passwd|pass|pwd|psw|secret|token)=)[^&\s"'<>]*`)
 
 // RedactText removes user and password of every URL in a text (an address, an error of a library),
 // and the values of parameters such as password=. It takes away too much rather than too little,

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sightline/configs"
+	"sightline/pipeline"
 	"sightline/pipeline/grant"
 )
 
@@ -89,7 +90,7 @@ func (p *planner) sink(name string) {
 	}
 	switch {
 	case c.MQTT != nil:
-		p.line("upstream", "MQTT %s, QoS %d, topics %s/%s/…", c.MQTT.URL, c.MQTT.QoS, c.MQTT.Prefix, p.pipeline.Device)
+		p.line("upstream", "MQTT %s, QoS %d, topics %s/%s/…", pipeline.RedactText(c.MQTT.URL), c.MQTT.QoS, c.MQTT.Prefix, p.pipeline.Device)
 	case c.JSONL != nil:
 		p.line("upstream", "JSON lines to %s", c.JSONL.Path)
 	}
@@ -131,7 +132,7 @@ func (p *planner) source(name string) {
 		return
 	}
 	if c.RTSP != nil {
-		p.line("camera", "%s, transport %s", c.RTSP.URL, c.RTSP.Transport)
+		p.line("camera", "%s, transport %s", pipeline.RedactText(c.RTSP.URL), c.RTSP.Transport)
 	}
 	p.line("sample", "%s, stale after %s", sampleText(c.Sample.Every, c.Sample.FPS), c.Staleness)
 	p.line("decoder", "%s", c.Decoder)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"sightline/pipeline"
+	"sightline/sources"
 	"sightline/sources/rtsp"
 	"sightline/sources/sim"
 )
@@ -52,6 +53,20 @@ func hidden(t *testing.T, text string) {
 	if strings.Contains(text, "Geheim") {
 		t.Errorf("the password is shown:\n%s", text)
 	}
+}
+
+// Some cameras want the password in the path, where a pipeline file puts it by ${VARIABLE}.
+func TestPasswordInThePathOfTheAddress(t *testing.T) {
+	for _, path := range []string{"user=admin_password=Geheim_channel=1_stream=0.sdp", "live?usr=admin&pwd=Geheim"} {
+		env, logged := environment(&network{})
+		config := sources.RTSP{URL: "rtsp://127.0.0.1:1/" + path, Transport: rtsp.TransportAuto}
+		_, err := tryReceive(t, &rtsp.Source{Config: config}, env, atLeast(1))
+		mustContain(t, err, "rtsp://127.0.0.1:1/")
+		hidden(t, err.Error()+logged.String())
+	}
+	_, err := tryReceive(t, &rtsp.Source{Config: sources.RTSP{URL: "rtp://127.0.0.1/?password=Geheim"}}, pipeline.Env{}, atLeast(1))
+	mustContain(t, err, "is not an address")
+	hidden(t, err.Error())
 }
 
 func TestPasswordFromFile(t *testing.T) {

@@ -44,7 +44,7 @@ func aimAt(config *sources.RTSP) (*target, error) {
 	if config.Transport == TransportTLS {
 		u.Scheme = "rtsps"
 	}
-	t := &target{url: u, name: u.String()}
+	t := &target{url: u, name: pipeline.RedactText(u.String())}
 	if u.Scheme == "rtsps" {
 		if config.Transport == TransportUDP {
 			return nil, fmt.Errorf("transport udp would leave the pictures of %s unencrypted: use tls, or rtsp:// in the url", t.name)
@@ -75,11 +75,11 @@ func parseURL(text string) (*base.URL, error) {
 	case err != nil && strings.Contains(text, "@"):
 		return nil, errors.New("the url is not valid; user and password do not belong into it but into username and password_file")
 	case err != nil:
-		return nil, fmt.Errorf("%q is not an address such as rtsp://192.0.2.10:554/stream1: %w", text, err)
+		return nil, fmt.Errorf("%q is not an address such as rtsp://192.0.2.10:554/stream1: %s", pipeline.RedactText(text), pipeline.RedactText(err.Error()))
 	case u.User != nil:
 		return nil, fmt.Errorf("%q has a user in it: put user and password into username and password_file", pipeline.RedactText(text))
 	case u.Hostname() == "":
-		return nil, fmt.Errorf("%q has no host (write it like rtsp://192.0.2.10:554/stream1)", text)
+		return nil, fmt.Errorf("%q has no host (write it like rtsp://192.0.2.10:554/stream1)", pipeline.RedactText(text))
 	}
 	return u, nil
 }

@@ -10,7 +10,7 @@
 #
 # To run one, as closed as it works:
 #
-#	docker run --detach --name sightline --restart unless-stopped \
+#	docker run --detach --name sightline --hostname front-gate --restart unless-stopped \
 #	  --read-only --cap-drop ALL --security-opt no-new-privileges \
 #	  --memory 512m --cpus 2 --pids-limit 256 --tmpfs /tmp:size=64m,mode=1777,noexec,nosuid \
 #	  --volume "$PWD/pipeline.yaml:/config/pipeline.yaml:ro" \
@@ -43,7 +43,8 @@ RUN scripts/image-root "$TARGETARCH" "$VERSION" /image
 FROM ${RUNTIME_BASE} AS cpu
 COPY --from=build /image/root/ /
 COPY --from=build --chown=65532:65532 /image/state/ /var/lib/sightline/
-ENV SIGHTLINE_ONNXRUNTIME=/usr/lib/sightline/libonnxruntime.so
+ENV SIGHTLINE_ONNXRUNTIME=/usr/lib/sightline/libonnxruntime.so \
+	XDG_CACHE_HOME=/var/lib/sightline/cache
 WORKDIR /var/lib/sightline
 VOLUME /var/lib/sightline
 USER 65532:65532
@@ -75,7 +76,8 @@ RUN scripts/image-root "$TARGETARCH" "$VERSION" /image
 FROM ${JETSON_BASE} AS jetson
 COPY --from=jetson-build /image/root/ /
 COPY --from=jetson-build --chown=65532:65532 /image/state/ /var/lib/sightline/
-ENV SIGHTLINE_ONNXRUNTIME=/usr/lib/sightline/libonnxruntime.so
+ENV SIGHTLINE_ONNXRUNTIME=/usr/lib/sightline/libonnxruntime.so \
+	XDG_CACHE_HOME=/var/lib/sightline/cache
 WORKDIR /var/lib/sightline
 VOLUME /var/lib/sightline
 USER 65532:65532

@@ -122,7 +122,10 @@ func (h *Harness) record(ctx context.Context) (folder string, r *Recording, err 
 	if folder, err = os.MkdirTemp("", "sightline-bench-"); err != nil {
 		return "", nil, fmt.Errorf("folder for the bench: %w", err)
 	}
-	return folder, r, r.Save(recordingPath(folder))
+	if err := r.Save(recordingPath(folder)); err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	return folder, r, nil
 }
 
 func recordingPath(folder string) string { return filepath.Join(folder, "recording") }

@@ -85,6 +85,14 @@ func NewStamp(c pipeline.Classifier, least time.Duration) (*Stamp, error) {
 	return &Stamp{Classifier: c, Least: least}, nil
 }
 
+// Detail says what the model says of how it runs; empty when it says nothing.
+func (s *Stamp) Detail() string {
+	if c, ok := s.Classifier.(interface{ Detail() string }); ok {
+		return c.Detail()
+	}
+	return ""
+}
+
 // Wish implements pipeline.Classifier.
 func (s *Stamp) Wish() pipeline.Wish { return stretched(s.Classifier.Wish()) }
 

@@ -11,6 +11,10 @@ type tracker struct {
 	ahead    int64 // of a picture's number over its sequence, as the newest result has it
 }
 
+// oldest is how many laps late a result may be; what seems later is of a stage that began to count
+// anew.
+const oldest = 15
+
 // number is the number of the picture of a result that was received at a time. It is false when no
 // picture fits.
 func (t *tracker) number(counter uint32, sequence int64, at time.Duration) (int64, bool) {
@@ -18,10 +22,9 @@ func (t *tracker) number(counter uint32, sequence int64, at time.Duration) (int6
 	if !ok {
 		return 0, false
 	}
-	if t.begun {
-		for n-sequence-t.ahead > t.schedule.Lap/2 && n >= t.schedule.Lap {
-			n -= t.schedule.Lap
-		}
+	laps := (n - sequence - t.ahead + t.schedule.Lap/2) / t.schedule.Lap
+	if t.begun && laps > 0 && laps <= oldest && n >= laps*t.schedule.Lap {
+		n -= laps * t.schedule.Lap
 	}
 	t.begun, t.ahead = true, n-sequence
 	return n, true

@@ -30,6 +30,8 @@ func TestATrackerKnowsAgesOfMoreThanALapByTheSequence(t *testing.T) {
 		{"over three laps old", 1030, 1020, 13 * time.Second},
 		{"young again", 1600, 1590, 20 * ms},
 		{"after whole pictures were lost on the way, which have no sequence", 1610, 1597, 20 * ms},
+		{"after the stage began to count anew", 4000, 1, 20 * ms},
+		{"and then", 4030, 31, 4100 * ms},
 	}
 	for _, test := range tests {
 		got, ok := tr.number(uint32(test.n%s.Lap), test.sequence, s.Taken(test.n)+test.age)

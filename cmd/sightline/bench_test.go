@@ -90,10 +90,20 @@ func TestBenchMeasuresStages(t *testing.T) {
 	}
 }
 
+func TestBenchRecordsForPeers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "recording")
+	if status, _, stderr := command("bench", "record", path, "--size", "96x96", "--fps", "2"); status != exitWell {
+		t.Fatalf("status %d, %s", status, stderr)
+	}
+	if r, err := bench.Load(path); err != nil || r.FPS != 2 || r.Size.Width != 96 {
+		t.Errorf("recorded %+v, %v", r, err)
+	}
+}
+
 func TestBenchRefusesWhatItCannotMeasure(t *testing.T) {
 	for _, args := range [][]string{
 		{"bench", "--size", "big"}, {"bench", "--cameras", "0"}, {"bench", "stages", "--fps", "1000"}, {"bench", "--for", "1ms"},
-		{"bench", "site", "recording", "many"}, {"bench", "site"}, {"bench", "everything"},
+		{"bench", "site", "recording", "many"}, {"bench", "site"}, {"bench", "everything"}, {"bench", "record", "recording", "--size", "1x1"},
 	} {
 		if status, _, stderr := command(args...); status != exitBadConfig {
 			t.Errorf("%v: status %d, %s", args, status, stderr)

@@ -84,6 +84,14 @@ func digest(t testing.TB, m *Manifest) Digest {
 	return d
 }
 
+// newTree names a folder to lay out in, and takes it away in the end, read-only as it will be.
+func newTree(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "tree")
+	t.Cleanup(func() { _ = RemoveTree(dir) })
+	return dir
+}
+
 func find(m *Manifest, p string) *File {
 	if i := slices.IndexFunc(m.Files, func(f File) bool { return f.Path == p }); i >= 0 {
 		return &m.Files[i]
@@ -101,7 +109,7 @@ func TestAStageRunsFromItsClosureAlone(t *testing.T) {
 	if find(m, "/lib/liba.so.1") == nil || find(m, "/lib/libc.so.6") == nil || find(m, m.Interpreter) == nil || find(m, CachePath) == nil {
 		t.Errorf("something is missing: %+v", m.Files)
 	}
-	tree := filepath.Join(t.TempDir(), "tree")
+	tree := newTree(t)
 	if err := Materialise(m, c, tree); err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +187,7 @@ func TestRealProgramsRunFromTheirClosures(t *testing.T) {
 			continue
 		}
 		c := compute(t, Spec{Program: program})
-		tree := filepath.Join(t.TempDir(), "tree")
+		tree := newTree(t)
 		if err := Materialise(c.Manifest, c, tree); err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +208,7 @@ func TestAForeignStageIsComputedAndRuns(t *testing.T) {
 	if c.Manifest.Platform != "linux/arm64" || find(c.Manifest, "/lib/libm.so.6") == nil {
 		t.Fatalf("%+v", c.Manifest)
 	}
-	tree := filepath.Join(t.TempDir(), "tree")
+	tree := newTree(t)
 	if err := Materialise(c.Manifest, c, tree); err != nil {
 		t.Fatal(err)
 	}

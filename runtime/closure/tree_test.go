@@ -24,8 +24,7 @@ func smallContents() memory { return memory{Sum([]byte("a")): "a", Sum([]byte("s
 
 func layOutSmall(t *testing.T) (*Manifest, string) {
 	t.Helper()
-	m, dir := small(), filepath.Join(t.TempDir(), "tree")
-	t.Cleanup(func() { _ = RemoveTree(dir) })
+	m, dir := small(), newTree(t)
 	if err := Materialise(m, smallContents(), dir); err != nil {
 		t.Fatal(err)
 	}

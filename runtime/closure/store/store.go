@@ -120,6 +120,9 @@ func (s *Store) Put(c *closure.Closure, pin string) (closure.Digest, error) {
 		return "", err
 	}
 	defer unlock()
+	if _, err := s.pinPath(pin); err != nil {
+		return "", fmt.Errorf("store closure: %w", err)
+	}
 	data, err := c.Manifest.Encode()
 	if err != nil {
 		return "", fmt.Errorf("store closure: %w", err)

@@ -159,6 +159,16 @@ func (a *assembler) capture(name string, c sources.Config) {
 
 // run runs the assembly until ctx ends, then stops it in order.
 func (a *assembly) run(ctx context.Context, grace time.Duration, log *slog.Logger) error {
-	runner := inline.Runner{Tasks: a.tasks, Delay: pipeline.Backoff{}.Wait, Grace: grace, Log: log}
+	runner := inline.Runner{Tasks: a.tasks, Delay: again, Grace: grace, Log: log}
 	return runner.Run(ctx)
+}
+
+// again is how long to wait before a stage is started again. What trying again will not mend waits for
+// about a minute at least: a camera that is shown a wrong password every second locks its account.
+func again(err error, failures int) time.Duration {
+	var b pipeline.Backoff
+	if pipeline.IsPermanent(err) {
+		b.Least = time.Minute
+	}
+	return b.Wait(failures)
 }

@@ -27,8 +27,9 @@ type Task struct {
 // Runner runs tasks. Its fields are set before Run is called.
 type Runner struct {
 	Tasks []Task // in the order of starting
-	// Delay says how long to wait before starting a task again, after this many failures in a row.
-	Delay func(failures int) time.Duration
+	// Delay says how long to wait before starting a task again, after this many failures in a row, the
+	// last with err.
+	Delay func(err error, failures int) time.Duration
 	Grace time.Duration // how long all tasks together may take to stop; 0: 10 s
 	Log   *slog.Logger
 }
@@ -92,7 +93,7 @@ func (r *Runner) keep(ctx context.Context, t Task, stop <-chan struct{}) {
 			failures = 0
 		}
 		failures++
-		wait := r.Delay(failures)
+		wait := r.Delay(err, failures)
 		r.Log.Error("stage ended, starting it again", "stage", t.Name, "err", err, "wait", wait.Round(time.Millisecond), "failures", failures)
 		if t.Failed != nil {
 			t.Failed(err, wait)

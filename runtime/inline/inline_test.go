@@ -17,7 +17,7 @@ import (
 func runner(tasks ...inline.Task) *inline.Runner {
 	return &inline.Runner{
 		Tasks: tasks,
-		Delay: func(failures int) time.Duration { return time.Duration(failures) * time.Second },
+		Delay: func(_ error, failures int) time.Duration { return time.Duration(failures) * time.Second },
 		Grace: 5 * time.Second,
 		Log:   slog.New(slog.DiscardHandler),
 	}
@@ -84,6 +84,34 @@ func TestAFailingOrPanickingTaskIsStartedAgainAndTheOthersGoOn(t *testing.T) {
 		}
 		if len(failures) != 3 || !strings.Contains(failures[1], "panic: oh") {
 			t.Errorf("failures told: %q", failures)
+		}
+	})
+}
+
+func TestHowLongToWaitMayDependOnTheFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hopeless := errors.New("hopeless")
+		var starts []time.Duration
+		began := time.Now()
+		r := runner(inline.Task{Name: "bad", Run: func(context.Context, <-chan struct{}) error {
+			if starts = append(starts, time.Since(began)); len(starts) == 1 {
+				return hopeless
+			}
+			return errors.New("no")
+		}})
+		r.Delay = func(err error, failures int) time.Duration {
+			if errors.Is(err, hopeless) {
+				return time.Minute
+			}
+			return time.Duration(failures) * time.Second
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 63*time.Second)
+		defer cancel()
+		if err := r.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if want := []time.Duration{0, time.Minute, 62 * time.Second}; !slices.Equal(starts, want) {
+			t.Errorf("started at %v, want %v", starts, want)
 		}
 	})
 }

@@ -46,20 +46,54 @@ type parts struct {
 	sink       func(c sinks.Config) (pipeline.Sink, []grant.Endpoint, error)
 }
 
+// inference is the program's ONNX Runtime, loaded when the first model needs it. When that does not
+// work the next model tries again: the library may have been installed meanwhile.
+type inference struct {
+	library string // where it is; empty: where it is found
+
+	mu      sync.Mutex
+	started *onnx.Runtime
+}
+
+func (i *inference) start() (*onnx.Runtime, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.started != nil {
+		return i.started, nil
+	}
+	r, err := onnx.Start(i.library)
+	if err != nil {
+		return nil, err
+	}
+	i.started = r
+	return r, nil
+}
+
+// close unloads the library, unless a stage that was stopped meanwhile still loads a model: that ends
+// with the process.
+func (i *inference) close() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.started == nil {
+		return nil
+	}
+	err := i.started.Close()
+	if errors.Is(err, onnx.ErrInUse) {
+		return nil
+	}
+	i.started = nil
+	return err
+}
+
 // newParts returns the table. ONNX Runtime is loaded from library (empty: where it is found) when
 // the first model needs it; the returned function unloads it again.
 func newParts(library string, stdout io.Writer) (parts, func() error) {
-	var started *onnx.Runtime
-	start := sync.OnceValues(func() (*onnx.Runtime, error) {
-		r, err := onnx.Start(library)
-		started = r
-		return r, err
-	})
+	runtime := &inference{library: library}
 	table := parts{
 		source: newSource,
 		classifier: func(c models.Config, log *slog.Logger) func(context.Context) (pipeline.Classifier, error) {
 			return func(context.Context) (pipeline.Classifier, error) {
-				r, err := start()
+				r, err := runtime.start()
 				if err != nil {
 					return nil, pipeline.Permanent(err)
 				}
@@ -68,12 +102,7 @@ func newParts(library string, stdout io.Writer) (parts, func() error) {
 		},
 		sink: func(c sinks.Config) (pipeline.Sink, []grant.Endpoint, error) { return newSink(c, stdout) },
 	}
-	return table, func() error {
-		if started == nil {
-			return nil
-		}
-		return started.Close()
-	}
+	return table, runtime.close
 }
 
 func newSource(c sources.Config) (pipeline.Source, []grant.Endpoint, error) {

@@ -45,11 +45,14 @@ func (r *Runtime) Version() string { return r.version }
 // Library is the path that was loaded.
 func (r *Runtime) Library() string { return r.library }
 
+// ErrInUse is returned by Close while models are open.
+var ErrInUse = errors.New("models are open")
+
 // Close unloads the library. While a model is open, or is still being loaded by a stage that did not
-// wait for it, it leaves the library where it is and says so.
+// wait for it, it leaves the library where it is and returns ErrInUse.
 func (r *Runtime) Close() error {
 	if n := r.open.Load(); n != 0 {
-		return fmt.Errorf("unload ONNX Runtime: %d models are open", n)
+		return fmt.Errorf("unload ONNX Runtime: %w: %d", ErrInUse, n)
 	}
 	if err := ort.DestroyEnvironment(); err != nil {
 		return fmt.Errorf("unload ONNX Runtime: %w", err)

@@ -50,8 +50,8 @@ func (s *Stage) Run(ctx context.Context, stop <-chan struct{}) error {
 }
 
 func (s *Stage) work(ctx context.Context, stop <-chan struct{}) error {
-	model, err := s.open(ctx)
-	if err != nil {
+	model, err := s.open(ctx, stop)
+	if model == nil {
 		return err
 	}
 	defer func() {
@@ -90,18 +90,19 @@ func detail(model pipeline.Classifier) string {
 }
 
 // open loads the model in a goroutine of its own, because a library that builds an engine for
-// minutes cannot be interrupted. When ctx ends, the goroutine is left to free what it still loads.
-func (s *Stage) open(ctx context.Context) (pipeline.Classifier, error) {
+// minutes cannot be interrupted. When stop closes or ctx ends, there is no model, and the goroutine is
+// left to free what it still loads.
+func (s *Stage) open(ctx context.Context, stop <-chan struct{}) (pipeline.Classifier, error) {
 	type opened struct {
 		model pipeline.Classifier
 		err   error
 	}
-	done := make(chan opened)
+	done, vain := make(chan opened), make(chan struct{})
 	go func() {
 		model, err := s.load(ctx)
 		select {
 		case done <- opened{model, err}:
-		case <-ctx.Done():
+		case <-vain:
 			if err == nil {
 				model.Close()
 			}
@@ -110,7 +111,11 @@ func (s *Stage) open(ctx context.Context) (pipeline.Classifier, error) {
 	select {
 	case o := <-done:
 		return o.model, o.err
+	case <-stop:
+		close(vain)
+		return nil, nil
 	case <-ctx.Done():
+		close(vain)
 		return nil, ctx.Err()
 	}
 }

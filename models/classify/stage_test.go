@@ -293,25 +293,35 @@ func TestAModelThatDoesNotOpen(t *testing.T) {
 	}
 }
 
-func TestTheEndOfGraceDoesNotWaitForLoading(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(&fake{}, "gate")
-		loaded := make(chan struct{})
-		b.Open = func(context.Context) (pipeline.Classifier, error) {
-			<-loaded
-			return b.model, nil
-		}
-		b.start(t)
-		b.cancel()
-		if err := <-b.done; !errors.Is(err, context.Canceled) {
-			t.Errorf("ended with %v", err)
-		}
-		close(loaded)
-		synctest.Wait()
-		if !b.model.closed.Load() {
-			t.Error("what was loaded in vain is not freed")
-		}
-	})
+func TestTheEndDoesNotWaitForLoading(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(*bench)
+		want error
+	}{
+		"asked to stop": {func(b *bench) { close(b.stop) }, nil},
+		"end of grace":  {func(b *bench) { b.cancel() }, context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(&fake{}, "gate")
+				loaded := make(chan struct{})
+				b.Open = func(context.Context) (pipeline.Classifier, error) {
+					<-loaded
+					return b.model, nil
+				}
+				b.start(t)
+				test.end(b)
+				if err := <-b.done; !errors.Is(err, test.want) {
+					t.Errorf("ended with %v", err)
+				}
+				close(loaded)
+				synctest.Wait()
+				if !b.model.closed.Load() {
+					t.Error("what was loaded in vain is not freed")
+				}
+			})
+		})
+	}
 }
 
 func TestStopFinishesWhatWaitsAndNothingThatComesLater(t *testing.T) {

@@ -2,7 +2,6 @@ package configs_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -12,87 +11,26 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-	"go.yaml.in/yaml/v3"
-
 	"sightline/configs"
 	"sightline/configs/strict"
+	"sightline/configs/strict/stricttest"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files, the JSON Schema and the reference")
-
-// golden compares a file with what it should hold, or rewrites it.
-func golden(t *testing.T, path, want string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (go test ./configs -update writes it)", err)
-	}
-	if string(got) != want {
-		t.Errorf("%s is not current (go test ./configs -update rewrites it)\nfile:\n%s\nnow:\n%s", path, got, want)
-	}
-}
 
 func TestTheJSONSchemaIsCurrent(t *testing.T) {
 	schema, err := strict.Schema(reflect.TypeFor[configs.Pipeline](), "pipeline.schema.json", "Sightline pipeline file")
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "pipeline.schema.json", string(schema))
+	stricttest.Golden(t, "pipeline.schema.json", string(schema), *update)
 	if !*update && !bytes.Equal(schema, configs.JSONSchema()) {
 		t.Error("the embedded schema is another")
 	}
 }
 
-// compiled returns the schema on disk.
-func compiled(t testing.TB) *jsonschema.Schema {
-	t.Helper()
-	data, err := os.ReadFile("pipeline.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	if err := compiler.AddResource("pipeline.schema.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	s, err := compiler.Compile("pipeline.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// editorSees checks a YAML file against the schema as an editor does.
-func editorSees(t testing.TB, s *jsonschema.Schema, data []byte) error {
-	t.Helper()
-	var value any
-	if err := yaml.Unmarshal(data, &value); err != nil {
-		return err
-	}
-	text, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.Validate(instance)
-}
-
 func TestExamplesLoadAndFitTheSchema(t *testing.T) {
-	schema := compiled(t)
+	check := stricttest.Editor(t, configs.JSONSchema())
 	files, err := fs.Glob(configs.Examples(), "*.yaml")
 	if err != nil || len(files) < 6 {
 		t.Fatalf("%d examples, %v", len(files), err)
@@ -113,7 +51,7 @@ func TestExamplesLoadAndFitTheSchema(t *testing.T) {
 			if len(p.Warnings) > 0 {
 				t.Error(p.Warnings)
 			}
-			if err := editorSees(t, schema, data); err != nil {
+			if err := check(data); err != nil {
 				t.Error(err)
 			}
 		})
@@ -134,7 +72,7 @@ func exampleEnv(name string) (string, bool) {
 }
 
 func TestTheSchemaRefusesWhatAnEditorShouldUnderline(t *testing.T) {
-	schema := compiled(t)
+	check := stricttest.Editor(t, configs.JSONSchema())
 	for _, name := range []string{
 		"unknown-key", "upper-case-key", "name-with-dot", "duration-without-unit", "size-without-unit", "two-kinds", "no-kind",
 		"missing-url", "password-in-file", "wrong-enum", "box-of-later-version", "no-inputs", "region-of-three", "number-as-text",
@@ -143,7 +81,7 @@ func TestTheSchemaRefusesWhatAnEditorShouldUnderline(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if editorSees(t, schema, data) == nil {
+		if check(data) == nil {
 			t.Errorf("%s passes the schema", name)
 		}
 	}
@@ -156,48 +94,9 @@ func TestTheReferenceIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := between(t, string(page), "keys", reference())
-	text = between(t, text, "overrides", overrides())
-	golden(t, docs, text)
-}
-
-// between replaces what stands between the marks of a page.
-func between(t *testing.T, page, mark, content string) string {
-	t.Helper()
-	begin, end := "<!-- "+mark+": generated -->\n", "<!-- "+mark+": end -->"
-	before, rest, ok := strings.Cut(page, begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no marks for %s", docs, mark)
-	}
-	return before + begin + "\n" + content + "\n" + end + after
-}
-
-func reference() string {
-	var b strings.Builder
-	b.WriteString("| key | value | default | meaning |\n| --- | --- | --- | --- |\n")
-	for _, e := range strict.Reference(reflect.TypeFor[configs.Pipeline]()) {
-		value, def := e.Kind, "`"+e.Default+"`"
-		if e.Range != "" {
-			value += ", " + e.Range
-		}
-		if e.Default == "" {
-			def = ""
-		}
-		if e.Required {
-			def = "required"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", e.Path, strings.ReplaceAll(value, "|", `\|`), def, cell(e))
-	}
-	return b.String()
-}
-
-func cell(e strict.Entry) string {
-	text := e.Doc
-	if e.Example != "" {
-		text += " For example `" + e.Example + "`."
-	}
-	return strings.TrimSpace(strings.ReplaceAll(text, "|", `\|`))
+	text := stricttest.Section(t, string(page), "keys", stricttest.Table(t, reflect.TypeFor[configs.Pipeline]()))
+	text = stricttest.Section(t, text, "overrides", overrides())
+	stricttest.Golden(t, docs, text, *update)
 }
 
 func overrides() string {
@@ -207,12 +106,4 @@ func overrides() string {
 		fmt.Fprintf(&b, "| `%s` | `%s` | `--%s` |\n", o.Key, o.Env, o.Flag)
 	}
 	return b.String()
-}
-
-func TestEveryKeyIsDocumented(t *testing.T) {
-	for _, e := range strict.Reference(reflect.TypeFor[configs.Pipeline]()) {
-		if e.Doc == "" {
-			t.Errorf("%s has no doc", e.Path)
-		}
-	}
 }

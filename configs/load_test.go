@@ -14,6 +14,7 @@ import (
 
 	"sightline/configs"
 	"sightline/configs/strict"
+	"sightline/configs/strict/stricttest"
 	"sightline/sinks"
 )
 
@@ -101,7 +102,7 @@ func TestBadFilesAreRefusedWithEveryProblem(t *testing.T) {
 		if _, ok := err.(strict.Problems); !ok {
 			t.Errorf("the error is a %T", err)
 		}
-		golden(t, strings.TrimSuffix(path, ".yaml")+".golden", err.Error()+"\n")
+		stricttest.Golden(t, strings.TrimSuffix(path, ".yaml")+".golden", err.Error()+"\n", *update)
 	})
 	if n < 30 {
 		t.Errorf("only %d files", n)
@@ -109,7 +110,7 @@ func TestBadFilesAreRefusedWithEveryProblem(t *testing.T) {
 }
 
 func TestGoodFilesAreSettled(t *testing.T) {
-	schema := compiled(t)
+	check := stricttest.Editor(t, configs.JSONSchema())
 	each(t, "good", func(t *testing.T, path, dir string, p *configs.Pipeline, err error) {
 		if err != nil {
 			t.Fatal(err)
@@ -122,12 +123,12 @@ func TestGoodFilesAreSettled(t *testing.T) {
 			text += "# " + strings.ReplaceAll(p.Warnings.Error(), "\n", "\n# ") + "\n"
 		}
 		noSecret(t, text)
-		golden(t, strings.TrimSuffix(path, ".yaml")+".golden", strings.ReplaceAll(text, dir, "${DIR}"))
+		stricttest.Golden(t, strings.TrimSuffix(path, ".yaml")+".golden", strings.ReplaceAll(text, dir, "${DIR}"), *update)
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := editorSees(t, schema, data); err != nil {
+		if err := check(data); err != nil {
 			t.Error(err)
 		}
 	})
@@ -272,7 +273,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	env, schema := environment(nil, "/none"), compiled(f)
+	env, check := environment(nil, "/none"), stricttest.Editor(f, configs.JSONSchema())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := configs.Parse("f", data, configs.Options{Env: env, BuiltIn: []string{"gate"}, Host: "h", Elsewhere: true})
 		if (p == nil) == (err == nil) {
@@ -286,7 +287,7 @@ func FuzzParse(f *testing.F) {
 		}
 		// Names that YAML takes for booleans or null have no JSON; << is known to YAML only.
 		var unsupported *json.UnsupportedTypeError
-		if err := editorSees(t, schema, data); err != nil && !errors.As(err, &unsupported) && !bytes.Contains(data, []byte("<<")) {
+		if err := check(data); err != nil && !errors.As(err, &unsupported) && !bytes.Contains(data, []byte("<<")) {
 			t.Errorf("accepted, but not by the schema: %v", err)
 		}
 		for name, s := range p.Sources {

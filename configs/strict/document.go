@@ -3,6 +3,8 @@ package strict
 import (
 	"reflect"
 	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
 )
 
 // Document is what was right in a file, and where everything stood.
@@ -34,6 +36,19 @@ func (d *Document) Settings() map[string]any { return d.settings }
 
 // File is what the caller named the document.
 func (d *Document) File() string { return d.file }
+
+// Fill sets the struct that into points to, of the definition's type, to the Settings: what was right,
+// so that it can be checked further in spite of problems elsewhere.
+func (d *Document) Fill(into any) Problems {
+	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{Result: into, ErrorUnused: true, ZeroFields: true})
+	if err == nil {
+		err = decoder.Decode(d.settings)
+	}
+	if err != nil {
+		return Problems{{File: d.file, Problem: "cannot be taken over: " + err.Error()}}
+	}
+	return nil
+}
 
 // Given tells whether the key stands in the file, or was overridden, with an acceptable value.
 func (d *Document) Given(path string) bool {

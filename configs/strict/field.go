@@ -16,7 +16,7 @@ type field struct {
 	typ                    reflect.Type // without the pointer of an optional value
 	pointer                bool
 	required               bool
-	enum, later            []string
+	enum, later, foreign   []string
 	def, min, max          string
 }
 
@@ -48,7 +48,7 @@ func newField(key string, t reflect.Type, tag reflect.StructTag) field {
 	f := field{
 		key: key, typ: t, doc: tag.Get("doc"), example: tag.Get("example"), ref: tag.Get("ref"),
 		required: tag.Get("required") == "true", enum: list(tag.Get("enum")), later: list(tag.Get("later")),
-		def: tag.Get("default"), min: tag.Get("min"), max: tag.Get("max"),
+		foreign: list(tag.Get("foreign")), def: tag.Get("default"), min: tag.Get("min"), max: tag.Get("max"),
 	}
 	if t.Kind() == reflect.Pointer {
 		f.typ, f.pointer = t.Elem(), true
@@ -96,8 +96,11 @@ func (f field) shape() shape {
 	panic(fmt.Sprintf("strict: key %s has the type %s, which is not supported", f.key, f.typ))
 }
 
+// readsText tells whether values of the type read themselves from text.
+func readsText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textType) }
+
 func isScalar(t reflect.Type) bool {
-	if t == durationType || t == sizeType || t == secretType || reflect.PointerTo(t).Implements(textType) {
+	if t == durationType || t == secretType || readsText(t) {
 		return true
 	}
 	switch t.Kind() {

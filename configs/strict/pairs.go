@@ -69,7 +69,7 @@ func (w *walker) merge(path string, key, n *yaml.Node) []pair {
 
 // plain writes text as it would stand in a YAML list.
 func (l literal) plain() string {
-	if plainKey.MatchString(l.text) {
+	if l.tag == "!!float" || plainKey.MatchString(l.text) {
 		return l.text
 	}
 	return strconv.Quote(l.text)

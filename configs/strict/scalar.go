@@ -56,7 +56,7 @@ func (f field) read(l literal) (any, *fault) {
 		return readSize(l)
 	case f.typ == secretType:
 		return readSecret(l)
-	case reflect.PointerTo(f.typ).Implements(textType):
+	case readsText(f.typ):
 		return f.readText(l)
 	}
 	switch f.typ.Kind() {

@@ -65,7 +65,7 @@ func (s *schema) property(f field) object {
 	}
 	if value, ok := f.defaultValue(); ok {
 		p["default"] = value
-		if f.typ == durationType || f.typ == sizeType {
+		if f.typ == durationType || readsText(f.typ) {
 			p["default"] = f.def
 		}
 	}
@@ -119,6 +119,9 @@ func scalarSchema(f field) object {
 	case secretType:
 		return object{"type": "string", "pattern": VariablePattern}
 	}
+	if readsText(f.typ) { // Read hands over any scalar as it is written
+		return object{"type": []string{"string", "number", "boolean"}}
+	}
 	switch f.typ.Kind() {
 	case reflect.Bool:
 		return orVariable(object{"type": "boolean"})
@@ -126,8 +129,6 @@ func scalarSchema(f field) object {
 		return stringSchema(f)
 	case reflect.Float32, reflect.Float64:
 		return orVariable(numberSchema(f, "number"))
-	case reflect.Struct, reflect.Slice, reflect.Array, reflect.Map, reflect.Interface:
-		return object{"type": "string"} // a TextUnmarshaler
 	}
 	return orVariable(numberSchema(f, "integer"))
 }

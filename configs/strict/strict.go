@@ -14,6 +14,7 @@
 //	min, max      bounds, inclusive, in the notation of the value
 //	example       a value for the reference and for editors
 //	ref           the section whose names the value refers to
+//	foreign       what other programs call the key, separated by commas: refused, with the key's name here
 //
 // A struct's fields that are pointers to structs are alternatives: exactly one of them is written.
 // A definition with wrong tags is a mistake in the program, and panics; no input does.
@@ -23,8 +24,6 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
-
-	"github.com/go-viper/mapstructure/v2"
 )
 
 // NamePattern is what names in maps look like: lower case, since they become parts of topics, labels
@@ -80,12 +79,5 @@ func Decode(name string, data []byte, into any, opts Options) (*Document, Proble
 	if problems.Err() != nil {
 		return doc, problems
 	}
-	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{Result: into, ErrorUnused: true, ZeroFields: true})
-	if err == nil {
-		err = decoder.Decode(doc.settings)
-	}
-	if err != nil {
-		problems = append(problems, Problem{File: name, Problem: "cannot be taken over: " + err.Error()})
-	}
-	return doc, problems
+	return doc, append(problems, doc.Fill(into)...)
 }

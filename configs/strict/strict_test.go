@@ -39,7 +39,7 @@ type stage struct {
 	Limits  limits                `mapstructure:"limits"`
 	Regions map[string][4]float64 `mapstructure:"regions"`
 	Tags    []string              `mapstructure:"tags" enum:"day,night"`
-	Address netip.Addr            `mapstructure:"address" example:"192.0.2.1"`
+	Address netip.Addr            `mapstructure:"address" foreign:"host,ip" example:"192.0.2.1"`
 	Ignored int                   `mapstructure:"-"`
 }
 
@@ -81,6 +81,7 @@ var rejected = []struct{ name, yaml, want string }{
 		"f:1:1: version: is missing (add version: a whole number)"},
 	{"a key of an inner group", head + "    file: {path: a}\n    max_bytes: 1MiB\n", "f:5:5: sources.gate.max_bytes: unknown key (it belongs under limits)"},
 	{"a key of an outer group", rtsp + "      regions: {}\n", "f:6:7: sources.gate.rtsp.regions: unknown key (it belongs further out: indent it less)"},
+	{"a key of another program", rtsp + "    ip: 192.0.2.1\n", "f:6:5: sources.gate.ip: unknown key (it is called address here)"},
 	{"a key like no other", rtsp + "zzzzzzz: 1\n", "f:6:1: zzzzzzz: unknown key (known here: version, name, sources)"},
 	{"a key of a later version", rtsp + "    motion: {}\n", "f:6:5: sources.gate.motion: is not in this version (remove it)"},
 	{"a key twice", rtsp + "version: 1\n", "f:6:1: version: is there twice (first on line 1)"},
@@ -225,6 +226,37 @@ func TestAcceptedValuesArriveWithDefaults(t *testing.T) {
 	}
 	if got := doc.Written("sources.gate.rtsp.url"); got != "rtsp://${HOST}/a" {
 		t.Errorf("written %q", got)
+	}
+}
+
+func TestWhatWasRightCanBeCheckedInSpiteOfProblems(t *testing.T) {
+	doc, problems := strict.Read("f", []byte(rtsp+"      timeout: 5\nname: a\n"), reflect.TypeFor[root](), opts)
+	var r root
+	if more := doc.Fill(&r); len(problems) != 1 || len(more) > 0 {
+		t.Fatal(problems, more)
+	}
+	if camera := r.Sources["gate"].RTSP; r.Name != "a" || camera.URL != "rtsp://cam" || camera.Timeout != 5*time.Second {
+		t.Errorf("%q, %+v", r.Name, camera)
+	}
+}
+
+func TestARequiredChoiceIsExplainedWhenMissing(t *testing.T) {
+	var choice struct {
+		Color string `mapstructure:"color" required:"true" enum:"rgb,bgr" doc:"Order of the channels."`
+	}
+	_, problems := strict.Decode("f", []byte("{}"), &choice, opts)
+	if got := problems.Error(); got != "f:1:1: color: is missing (add color: rgb or bgr. Order of the channels)" {
+		t.Error(got)
+	}
+}
+
+func TestANumberInsteadOfAListOfNumbersIsShownAsOne(t *testing.T) {
+	var numbers struct {
+		Mean []float64 `mapstructure:"mean"`
+	}
+	_, problems := strict.Decode("f", []byte("mean: 0.5\n"), &numbers, opts)
+	if got := problems.Error(); got != "f:1:7: mean: must be a list, is a single value (write [0.5])" {
+		t.Error(got)
 	}
 }
 

@@ -28,7 +28,9 @@ func (w *walker) unknown(path string, p pair, fields []field) {
 		keys[i] = f.key
 	}
 	suggestion := "known here: " + strings.Join(keys, ", ")
-	if near := Nearest(p.name, keys); near != "" {
+	if i := slices.IndexFunc(fields, func(f field) bool { return slices.Contains(f.foreign, p.name) }); i >= 0 {
+		suggestion = "it is called " + keys[i] + " here"
+	} else if near := Nearest(p.name, keys); near != "" {
 		suggestion = "did you mean " + near + "?"
 	} else if inner := within(p.name, fields); inner != "" {
 		suggestion = "it belongs under " + inner

@@ -116,7 +116,7 @@ func (w *walker) wrongKind(path string, n *yaml.Node, f field) {
 		is = "a list"
 	}
 	if f.shape() == listShape && n.Kind == yaml.ScalarNode && f.element().typ != secretType {
-		suggestion = "write [" + literal{text: pipeline.RedactText(n.Value)}.plain() + "]"
+		suggestion = "write [" + literal{text: pipeline.RedactText(n.Value), tag: n.ShortTag()}.plain() + "]"
 	}
 	w.problem(path, n, "must be "+f.kind()+", is "+is, suggestion)
 }
@@ -167,8 +167,11 @@ func (w *walker) absent(path string, n *yaml.Node, f field, written bool, out ma
 
 func (w *walker) missing(path string, n *yaml.Node, f field) {
 	suggestion := "add " + f.key + ": " + f.kind()
-	if f.example != "" {
+	switch {
+	case f.example != "":
 		suggestion = "add " + f.key + ": " + f.example
+	case len(f.enum) > 0: // what to choose is in the doc
+		suggestion = "add " + f.key + ": " + strings.Join(f.enum, " or ") + ". " + strings.TrimSuffix(f.doc, ".")
 	}
 	p := w.doc.Problem(path, "", "")
 	w.problem(Join(path, f.key), &yaml.Node{Line: p.Line, Column: p.Column}, "is missing", suggestion)

@@ -9,26 +9,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sightline/configs/strict"
+	"sightline/configs/strict/stricttest"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
-
-// golden compares with a file beside the card, or writes it.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s has\n%s\ngot\n%s", path, want, got)
-	}
-}
+var update = flag.Bool("update", false, "write the golden files, the JSON Schema and the reference")
 
 func cards(t *testing.T, kind string) []string {
 	t.Helper()
@@ -50,7 +36,7 @@ func TestGoodCards(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, strings.TrimSuffix(path, ".yaml")+".json", string(text)+"\n")
+			stricttest.Golden(t, strings.TrimSuffix(path, ".yaml")+".json", string(text)+"\n", *update)
 		})
 	}
 }
@@ -59,12 +45,12 @@ func TestBadCardsSayAllThatIsWrong(t *testing.T) {
 	for _, path := range cards(t, "bad") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			_, err := ReadCard(path)
-			var wrong *CardError
-			if !errors.As(err, &wrong) || len(wrong.Problems) == 0 {
+			var wrong strict.Problems
+			if !errors.As(err, &wrong) || len(wrong) == 0 {
 				t.Fatalf("error is %v", err)
 			}
 			got := strings.ReplaceAll(err.Error(), filepath.Dir(path)+string(filepath.Separator), "")
-			golden(t, strings.TrimSuffix(path, ".yaml")+".txt", got+"\n")
+			stricttest.Golden(t, strings.TrimSuffix(path, ".yaml")+".txt", got+"\n", *update)
 		})
 	}
 }
@@ -109,7 +95,7 @@ func TestTheModelMustBeTheCards(t *testing.T) {
 	for _, test := range []struct {
 		sum string
 		ok  bool
-	}{{file.SHA256, true}, {"sha256:" + strings.ToUpper(file.SHA256), true}, {strings.Repeat("0", 64), false}} {
+	}{{file.SHA256, true}, {"sha256:" + strings.ToUpper(file.SHA256), true}, {strings.Repeat("f", 64), false}} {
 		card, err := ParseCard("m.yaml", []byte("labels: [a, b]\ncolor: rgb\nactivation: none\nsha256: "+test.sum+"\n"))
 		if err != nil {
 			t.Fatal(err)
@@ -133,11 +119,11 @@ func FuzzParseCard(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		card, err := ParseCard("card.yaml", text)
-		var wrong *CardError
+		var wrong strict.Problems
 		switch {
 		case err != nil && !errors.As(err, &wrong):
 			t.Fatalf("error is %v", err)
-		case err == nil && (card.TopK < 1 || card.Activation == "" || card.Color == "" || (card.Labels == nil && card.LabelsFile == "")):
+		case err == nil && (card.TopK < 1 || card.Activation == "" || card.Color == "" || (len(card.Labels) == 0 && card.LabelsFile == "")):
 			t.Fatalf("card is %+v", card)
 		}
 	})

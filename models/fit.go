@@ -61,7 +61,7 @@ func (f *Fit) Wish() pipeline.Wish {
 	}
 	return pipeline.Wish{
 		Width: f.Width, Height: f.Height, Color: color, Resize: f.Card.Resize,
-		CropFraction: f.Card.CropFraction, Pad: f.Card.PadValue,
+		CropFraction: f.Card.CropFraction, Pad: uint8(f.Card.PadValue),
 	}
 }
 

@@ -3,10 +3,17 @@ package models
 import (
 	"fmt"
 	"slices"
+
+	"sightline/configs/strict"
 )
 
-// Fit puts a card and its model together. The error is a *NotClassifierError or a *CardError with
-// all that does not fit and what would.
+const (
+	maxSide  = 8192
+	maxBatch = 256
+)
+
+// Fit puts a card and its model together. The error is a *NotClassifierError or a strict.Problems
+// of all that does not fit and what would.
 func (c *Card) Fit(s Signature) (*Fit, error) {
 	in, out, err := s.Classify(c.Input, c.Output)
 	if err != nil {
@@ -19,14 +26,14 @@ func (c *Card) Fit(s Signature) (*Fit, error) {
 	}
 	f.classes()
 	if len(f.problems) > 0 {
-		return nil, &CardError{f.problems}
+		return nil, f.problems
 	}
 	return &f.Fit, nil
 }
 
 type fitting struct {
 	Fit
-	problems []Problem
+	problems strict.Problems
 }
 
 func (f *fitting) refuse(key, hint, format string, args ...any) {
@@ -136,11 +143,12 @@ func (f *fitting) side(key string, model int64, card int) int {
 func (f *fitting) classes() {
 	c, labels := f.Card, f.Card.Labels
 	f.Classes = scores(f.Output.Shape)
+	background := int(c.Background)
 	if f.Classes == 0 {
 		f.Classes = len(labels)
 	}
-	if c.Background >= 0 && len(labels) == f.Classes-1 && c.Background < f.Classes {
-		labels = slices.Insert(slices.Clone(labels), c.Background, "background")
+	if background >= 0 && len(labels) == f.Classes-1 && background < f.Classes {
+		labels = slices.Insert(slices.Clone(labels), background, "background")
 	}
 	key := "labels"
 	if c.LabelsFile != "" {
@@ -158,8 +166,8 @@ func (f *fitting) classes() {
 	default:
 		f.refuse(key, "one label for each class, in the order of the scores", "the model has %d classes, labels %d", f.Classes, len(labels))
 	}
-	if c.Background >= f.Classes {
-		f.refuse("background", fmt.Sprintf("0 to %d", f.Classes-1), "is class %d, but the model has %d", c.Background, f.Classes)
+	if background >= f.Classes {
+		f.refuse("background", fmt.Sprintf("0 to %d", f.Classes-1), "is class %d, but the model has %d", background, f.Classes)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"sightline/configs/strict"
 	"sightline/models/onnxtest"
 	"sightline/pipeline"
 )
@@ -82,19 +83,19 @@ func TestCardsThatDoNotFit(t *testing.T) {
 		in, out Tensor
 		want    []string
 	}{
-		{"no scale for floats", two, image, scores, []string{"m.yaml: scale: is missing, and the model's input is x float32[1,3,20,10] (255 when"}},
-		{"another type", two + "dtype: uint8\n", image, scores, []string{"m.yaml:4:1: dtype: is uint8, but the model's input is x float32[1,3,20,10] (dtype: float32)"}},
-		{"numbers for bytes", two + "scale: 255\n", Tensor{"x", Uint8, shape(1, 3, 4, 4)}, scores, []string{"m.yaml:4:1: scale: does not go with the model's input x uint8[1,3,4,4]"}},
-		{"the other layout", two + "scale: 1\nlayout: nhwc\n", image, scores, []string{"m.yaml:5:1: layout: is nhwc, but the model's input is x float32[1,3,20,10] (layout: nchw)"}},
+		{"no scale for floats", two, image, scores, []string{"m.yaml:1:1: scale: is missing, and the model's input is x float32[1,3,20,10] (255 when"}},
+		{"another type", two + "dtype: uint8\n", image, scores, []string{"m.yaml:4:8: dtype: is uint8, but the model's input is x float32[1,3,20,10] (dtype: float32)"}},
+		{"numbers for bytes", two + "scale: 255\n", Tensor{"x", Uint8, shape(1, 3, 4, 4)}, scores, []string{"m.yaml:4:8: scale: does not go with the model's input x uint8[1,3,4,4]"}},
+		{"the other layout", two + "scale: 1\nlayout: nhwc\n", image, scores, []string{"m.yaml:5:9: layout: is nhwc, but the model's input is x float32[1,3,20,10] (layout: nchw)"}},
 		{"a size and a label too many", two + "scale: 1\nwidth: 224\nheight: 224\n", image, Tensor{"y", Float32, shape(1, 4)}, []string{
-			"m.yaml:5:1: width: is 224, but the model's input is x float32[1,3,20,10] (width: 10)",
-			"m.yaml:6:1: height: is 224", "m.yaml:1:1: labels: the model has 4 classes, labels 2"}},
-		{"all open and nothing said", two + "scale: 1\n", open, scores, []string{"m.yaml: layout: is missing"}},
-		{"the size open", two + "scale: 1\nlayout: nchw\n", open, scores, []string{"m.yaml: width: is missing", "m.yaml: height: is missing"}},
+			"m.yaml:5:8: width: is 224, but the model's input is x float32[1,3,20,10] (width: 10)",
+			"m.yaml:6:9: height: is 224", "m.yaml:1:1: labels: the model has 4 classes, labels 2"}},
+		{"all open and nothing said", two + "scale: 1\n", open, scores, []string{"m.yaml:1:1: layout: is missing"}},
+		{"the size open", two + "scale: 1\nlayout: nchw\n", open, scores, []string{"m.yaml:1:1: width: is missing", "m.yaml:1:1: height: is missing"}},
 		{"probably a background", two + "scale: 1\n", image, Tensor{"y", Float32, shape(1, 3)}, []string{"the model has 3 classes, labels 2: it probably has a background class (background: true"}},
 		{"a background too many", two + "scale: 1\n", image, Tensor{"y", Float32, shape(1, 1)}, []string{"the model has 1 classes, labels 2: the list probably names a background"}},
-		{"a background beyond", two + "scale: 1\nbackground: 2\n", image, scores, []string{"m.yaml:5:1: background: is class 2, but the model has 2 (0 to 1)"}},
-		{"gray for three channels", "labels: [a, b]\ncolor: gray\nactivation: none\nscale: 1\n", image, scores, []string{"m.yaml:2:1: color: is gray, which has 1 channels, but the model's input is x float32[1,3,20,10] (color: rgb or bgr)"}},
+		{"a background beyond", two + "scale: 1\nbackground: 2\n", image, scores, []string{"m.yaml:5:13: background: is class 2, but the model has 2 (0 to 1)"}},
+		{"gray for three channels", "labels: [a, b]\ncolor: gray\nactivation: none\nscale: 1\n", image, scores, []string{"m.yaml:2:8: color: is gray, which has 1 channels, but the model's input is x float32[1,3,20,10] (color: rgb or bgr)"}},
 		{"colour for one channel", two + "scale: 1\n", Tensor{"x", Float32, shape(1, 1, 20, 10)}, scores, []string{"(color: gray)"}},
 		{"batches that differ", two + "scale: 1\n", Tensor{"x", Float32, shape(4, 3, 20, 10)}, scores, []string{"has scores of 1 frames"}},
 		{"a huge batch", two + "scale: 1\n", Tensor{"x", Float32, shape(100000, 3, 20, 10)}, Tensor{"y", Float32, shape(-1, 2)}, []string{"takes 100000 frames in one run"}},
@@ -104,12 +105,12 @@ func TestCardsThatDoNotFit(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := parse(t, test.card).Fit(Signature{[]Tensor{test.in}, []Tensor{test.out}})
-			var wrong *CardError
-			if !errors.As(err, &wrong) || len(wrong.Problems) != len(test.want) {
+			var wrong strict.Problems
+			if !errors.As(err, &wrong) || len(wrong) != len(test.want) {
 				t.Fatalf("error is %v, want %d problems", err, len(test.want))
 			}
 			for i, want := range test.want {
-				if got := wrong.Problems[i].String(); !strings.Contains(got, want) {
+				if got := wrong[i].String(); !strings.Contains(got, want) {
 					t.Errorf("problem %d is\n%s\nwant\n%s", i, got, want)
 				}
 			}
@@ -222,8 +223,8 @@ func TestMetadata(t *testing.T) {
 		"model_info resize_type": "other", "model_info confidence_threshold": "7", "model_info model_type": "ssd",
 	}
 	_, _, err = CardFromMetadata("m.onnx", bad)
-	var wrong *CardError
-	if !errors.As(err, &wrong) || len(wrong.Problems) != 6 {
+	var wrong strict.Problems
+	if !errors.As(err, &wrong) || len(wrong) != 6 {
 		t.Errorf("error is %v", err)
 	}
 }

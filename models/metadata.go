@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"sightline/configs/strict"
 	"sightline/pipeline"
 )
 
@@ -23,7 +24,8 @@ func CardFromMetadata(name string, properties map[string]string) (card *Card, fo
 	if task := m.value("model_type"); task != "" && !strings.EqualFold(task, "classification") {
 		m.refuse("model_type", fmt.Sprintf("%q is no classifier", task))
 	}
-	c := &Card{Background: -1, file: m.file, Labels: labels, Color: BGR, Scale: 1, Activation: Softmax}
+	c, _ := decode(m.file, []byte("{}")) // the defaults
+	c.doc, c.Labels, c.Color, c.Scale, c.Activation = nil, labels, BGR, 1, Softmax
 	if m.boolean("reverse_input_channels") {
 		c.Color = RGB
 	}
@@ -31,27 +33,27 @@ func CardFromMetadata(name string, properties map[string]string) (card *Card, fo
 		c.Activation = Sigmoid
 	}
 	c.Mean, c.Std = m.numbers("mean_values"), m.numbers("scale_values")
-	c.Resize = m.resize()
+	m.resize(&c.Resize)
 	if pad := m.numbers("pad_value"); len(pad) > 0 {
-		c.PadValue = uint8(min(max(pad[0], 0), 255))
+		c.PadValue = int(min(max(pad[0], 0), 255))
 	}
 	if t := m.numbers("confidence_threshold"); len(t) > 0 {
 		c.Threshold = t[0]
 	}
 	c.Name, c.Description = m.value("model_name"), m.value("description")
 	for _, p := range c.checkMetadata() {
-		m.refuse(p.Key, p.Text)
+		m.refuse(p.Key, p.Problem)
 	}
 	if len(m.problems) > 0 {
-		return nil, true, &CardError{m.problems}
+		return nil, true, m.problems
 	}
-	return c.withDefaults(), true, nil
+	return c, true, nil
 }
 
 // checkMetadata repeats for values from metadata what the keys of a card are checked for.
-func (c *Card) checkMetadata() []Problem {
-	var found []Problem
-	add := func(key, text string) { found = append(found, Problem{File: c.file, Key: key, Text: text}) }
+func (c *Card) checkMetadata() strict.Problems {
+	var found strict.Problems
+	add := func(key, problem string) { found = append(found, c.problem(key, problem, "")) }
 	if err := checkLabels(c.Labels); err != nil {
 		add("labels", err.Error())
 	}
@@ -75,13 +77,13 @@ func (c *Card) checkMetadata() []Problem {
 type metadata struct {
 	file     string
 	values   map[string]string
-	problems []Problem
+	problems strict.Problems
 }
 
 func (m *metadata) value(key string) string { return strings.TrimSpace(m.values["model_info "+key]) }
 
-func (m *metadata) refuse(key, text string) {
-	m.problems = append(m.problems, Problem{File: m.file, Key: key, Text: text, Hint: "write a card beside the model"})
+func (m *metadata) refuse(key, problem string) {
+	m.problems = append(m.problems, strict.Problem{File: m.file, Key: key, Problem: problem, Suggestion: "write a card beside the model"})
 }
 
 func (m *metadata) boolean(key string) bool {
@@ -110,12 +112,13 @@ func (m *metadata) numbers(key string) []float64 {
 	return list
 }
 
-func (m *metadata) resize() pipeline.ResizeType {
+// resize leaves to as it is when the metadata does not say.
+func (m *metadata) resize(to *pipeline.ResizeType) {
 	switch t := pipeline.ResizeType(m.value("resize_type")); t {
-	case "", pipeline.ResizeStandard, pipeline.ResizeCrop, pipeline.ResizeFit, pipeline.ResizeLetterbox:
-		return t
+	case "":
+	case pipeline.ResizeStandard, pipeline.ResizeCrop, pipeline.ResizeFit, pipeline.ResizeLetterbox:
+		*to = t
 	default:
 		m.refuse("resize_type", fmt.Sprintf("%q is not known", t))
-		return ""
 	}
 }

@@ -28,7 +28,7 @@ func Skeleton(name string, s Signature) (string, error) {
 		fmt.Fprintf(&b, "%-44s # %s\n", fmt.Sprintf(format, args...), comment)
 	}
 	fmt.Fprintf(&b, "# %s → %s\n", in, out)
-	fmt.Fprintf(&b, "name: %s\n", name)
+	fmt.Fprintf(&b, "name: %q\n", name)
 	classes := "one line for each class"
 	if n := scores(out.Shape); n > 0 {
 		classes = fmt.Sprintf("%d lines, one for each class", n)

@@ -24,7 +24,7 @@ type Decoder struct {
 func New(f *models.Fit) *Decoder {
 	return &Decoder{
 		Labels: f.Labels, Activation: f.Card.Activation, Multilabel: f.Card.Multilabel,
-		TopK: f.Card.TopK, Threshold: f.Card.Threshold, Background: f.Card.Background,
+		TopK: f.Card.TopK, Threshold: f.Card.Threshold, Background: int(f.Card.Background),
 	}
 }
 

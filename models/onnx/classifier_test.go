@@ -192,7 +192,7 @@ func TestASecondSoftmaxIsRefused(t *testing.T) {
 	data := pipelinetest.TestData(t)
 	text := "color: bgr\nscale: 1\nactivation: softmax\n" + labels(1000)
 	_, err := Open(started(t), Options{Path: filepath.Join(data, "models", "squeezenet1.1_fp32.onnx"), Card: card(t, text), Threads: 1})
-	if err == nil || !strings.Contains(err.Error(), "card.yaml:3:1: activation: is softmax, but the model's scores already are probabilities") {
+	if err == nil || !strings.Contains(err.Error(), "card.yaml:3:13: activation: is softmax, but the model's scores already are probabilities") {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -63,8 +63,8 @@ func (e *MissingError) Error() string {
 }
 
 // Trace returns the program's interpreter and all libraries that it needs, and those that the
-// libraries in opened need, breadth first. Both name files of this machine. All that is missing is
-// told in one error, each as a *MissingError.
+// libraries in opened need, breadth first. Both name files of this machine. All that is missing or
+// too old is told in one error, each as a *MissingError or a *VersionError.
 func (l *Loader) Trace(program string, opened []string) (*Result, error) {
 	real, err := filepath.EvalSymlinks(program)
 	if err != nil {
@@ -83,6 +83,7 @@ func (l *Loader) Trace(program string, opened []string) (*Result, error) {
 	}
 	t.open(opened)
 	t.walk()
+	t.checkVersions()
 	if err := errors.Join(t.errs...); err != nil {
 		return nil, err
 	}
@@ -222,10 +223,16 @@ func (t *trace) toldMissing(name string, err error) bool {
 	})
 }
 
-func (t *trace) known(name string) bool {
-	return slices.ContainsFunc(t.all(), func(l *Library) bool {
-		return slices.Contains(l.Names, name) || l.Object.SOName == name
-	})
+func (t *trace) known(name string) bool { return t.named(name) != nil }
+
+// named returns the loaded library that a name stands for, or nil.
+func (t *trace) named(name string) *Library {
+	for _, l := range t.all() {
+		if slices.Contains(l.Names, name) || l.Object.SOName == name {
+			return l
+		}
+	}
+	return nil
 }
 
 func (t *trace) all() []*Library {

@@ -57,6 +57,8 @@ type Object struct {
 	RPath       []string // DT_RPATH, taken apart, $ORIGIN and the like as they stand
 	RunPath     []string // DT_RUNPATH, likewise
 	NoDefault   bool     // DF_1_NODEFLIB: standard folders are not searched for it
+	Versions    []Version
+	Defines     []string // versions of its own symbols
 
 	hasRunPath bool
 }
@@ -143,7 +145,7 @@ func (o *Object) readDynamic(r io.ReaderAt, dynamic elf.Prog64, segments []elf.P
 			return err
 		}
 	}
-	return nil
+	return o.readVersions(r, entries, segments, text)
 }
 
 func (o *Object) take(e elf.Dyn64, text []byte) error {

@@ -18,12 +18,18 @@ func TestObjectsReadAsTheLinkerWroteThem(t *testing.T) {
 	want := &Object{Machine: hostMachine(), SOName: "libx.so.7", Needed: []string{"libm.so.6", "libc.so.6"}, Auxiliary: []string{"libaux.so"},
 		RunPath: []string{"/a", "$ORIGIN/b"}, NoDefault: true, hasRunPath: true}
 	got, err := readFile(made)
+	if err == nil { // these are the C library's
+		got.Versions, got.Defines = nil, nil
+	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	// Section headers are not needed.
 	clearSectionHeaders(t, made)
-	if got, err = readFile(made); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err = readFile(made); err == nil {
+		got.Versions, got.Defines = nil, nil
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("without section headers: %+v, %v", got, err)
 	}
 }

@@ -257,3 +257,35 @@ func TestStaticProgramsNeedNothing(t *testing.T) {
 		t.Errorf("opening a library: %v", err)
 	}
 }
+
+func TestALibraryThatIsTooOldIsTold(t *testing.T) {
+	b := newBench(t)
+	if err := os.WriteFile(filepath.Join(b.dir, "new.map"), []byte("A_1 {};\nA_2 {global: a;} A_1;\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "old.map"), []byte("A_1 {global: a;};\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const source = "int a(void){return 0;}\n"
+	b.lib("one", "liba.so", source, "-Wl,--version-script=new.map")
+	program := b.program("-Lone", "-la", "-Wl,-rpath,$ORIGIN/one")
+	if _, err := (&Loader{}).Trace(program, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.lib("one", "liba.so", source, "-Wl,--version-script=old.map")
+	_, err := (&Loader{}).Trace(program, nil)
+	var old *VersionError
+	if !errors.As(err, &old) || old.Version != (Version{"liba.so", "A_2"}) || old.NeededBy != program {
+		t.Errorf("got %v", err)
+	}
+	if out, err := exec.Command(program).CombinedOutput(); err == nil {
+		t.Errorf("but it runs: %s", out)
+	}
+	b.lib("one", "liba.so", source) // with no versions at all the loader takes it
+	if _, err := (&Loader{}).Trace(program, nil); err != nil {
+		t.Error(err)
+	}
+	if out, err := exec.Command(program).CombinedOutput(); err != nil {
+		t.Errorf("but it does not run: %v: %s", err, out)
+	}
+}

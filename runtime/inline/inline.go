@@ -11,8 +11,12 @@ import (
 	"time"
 )
 
-// steady is how long a run must last to make the failures before it forgotten.
-const steady = time.Minute
+const (
+	// steady is how long a run must last to make the failures before it forgotten.
+	steady = time.Minute
+	// stuck is how long a task may go on after its context has ended, before it is left behind.
+	stuck = 2 * time.Second
+)
 
 // Task is one thing to run.
 type Task struct {
@@ -36,7 +40,8 @@ type Runner struct {
 
 // Run starts the tasks and keeps them running until ctx ends; then it stops them, the last first,
 // each when the one before it is done, and returns. What has not ended within Grace has its own
-// context ended. The error names the tasks that had to be ended so.
+// context ended, and what does not end by that either, since it is stuck in a call of the system or of a
+// device's library, is left behind. The error names the tasks that had to be ended so.
 func (r *Runner) Run(ctx context.Context) error {
 	hard, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -51,11 +56,17 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	timer := time.AfterFunc(grace, end)
 	defer timer.Stop()
+	left, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	defer context.AfterFunc(hard, func() { time.AfterFunc(stuck, giveUp) })()
 	var errs []error
 	for i := len(running) - 1; i >= 0; i-- {
 		t := running[i]
 		close(t.stop)
-		<-t.done
+		select {
+		case <-t.done:
+		case <-left.Done():
+		}
 		if hard.Err() != nil {
 			errs = append(errs, fmt.Errorf("stop %s: not done within %s", r.Tasks[i].Name, grace))
 		}

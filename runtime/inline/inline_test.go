@@ -134,3 +134,34 @@ func TestATaskThatDoesNotStopIsEndedAfterTheGraceAndNamed(t *testing.T) {
 		}
 	})
 }
+
+func TestATaskThatEndsByNothingIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		free := make(chan struct{})
+		hung := inline.Task{Name: "hung", Run: func(context.Context, <-chan struct{}) error {
+			<-free
+			return nil
+		}}
+		published := false
+		publish := inline.Task{Name: "publish", Run: func(_ context.Context, stop <-chan struct{}) error {
+			<-stop
+			published = true
+			return nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		began := time.Now()
+		err := runner(publish, hung).Run(ctx)
+		if err == nil || !strings.Contains(err.Error(), "hung") {
+			t.Errorf("error %v does not name the task", err)
+		}
+		if took := time.Since(began); took != 7*time.Second {
+			t.Errorf("ended after %s, want the grace of 5s and 2s more", took)
+		}
+		close(free)
+		synctest.Wait()
+		if !published {
+			t.Error("the task behind it was not asked to stop")
+		}
+	})
+}

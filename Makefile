@@ -62,7 +62,7 @@ bench: build ## measure stages, whole pipelines and their limit
 cross-arm64: ## bin/arm64/: everything, built for arm64
 	@./scripts/setup cross arm64
 	@echo "cross-arm64: building for arm64 into bin/arm64/"
-	@export SIGHTLINE_ARCH=arm64; $(GO) build $(PACKAGES) && \
+	@export SIGHTLINE_ARCH=arm64; $(GO) build -trimpath $(PACKAGES) && \
 		go build -trimpath -ldflags '$(LDFLAGS)' -o bin/arm64/ ./cmd/...
 
 .PHONY: test-arm64

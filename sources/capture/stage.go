@@ -128,10 +128,10 @@ func newRun(s *Stage) *run {
 func (r *run) receive(ctx context.Context) (finished bool, err error) {
 	for attempt := 1; ; attempt++ {
 		r.connected = time.Time{}
-		err := r.stage.Source.Receive(ctx, r.stage.Env, r.take)
+		err = r.stage.Source.Receive(ctx, r.stage.Env, r.take)
 		r.up.Set(0)
 		switch {
-		case ctx.Err() != nil:
+		case over(ctx):
 			return false, nil
 		case err == nil:
 			return true, nil
@@ -151,16 +151,17 @@ func (r *run) receive(ctx context.Context) (finished bool, err error) {
 	}
 }
 
+func over(ctx context.Context) bool { return ctx.Err() != nil }
+
 // sleep waits, and tells whether ctx is still alive.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
 	case <-ctx.Done():
-		return false
 	}
+	return !over(ctx)
 }
 
 // take is called by the source for every unit. It never waits.

@@ -33,7 +33,7 @@ type Inspector struct {
 func (i *Inspector) NonReference(u *pipeline.Unit) bool {
 	slices := 0
 	for _, n := range u.NALs {
-		slice, needed := false, false
+		var slice, needed bool
 		switch u.Codec {
 		case pipeline.H264:
 			slice, needed = lookH264(n)

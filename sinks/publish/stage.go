@@ -18,8 +18,12 @@ import (
 	"sightline/sinks/spool"
 )
 
-// batchLimit is the most messages that are delivered at once.
-const batchLimit = 64
+const (
+	// batchLimit is the most messages that are delivered at once.
+	batchLimit = 64
+	// farewell is how long delivering nothing but statuses may hold up a stage that is to stop.
+	farewell = time.Second
+)
 
 // Stage is a publish stage. Its fields are set before Run is called; what is queued outlives a Run
 // that ended with an error.

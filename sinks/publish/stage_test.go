@@ -346,6 +346,44 @@ func TestOfStatusesTheNewestIsDelivered(t *testing.T) {
 	})
 }
 
+func TestStatusesAloneDoNotHoldUpTheStop(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		r.up.answer = func(ctx context.Context, _ []pipeline.Message) error {
+			<-ctx.Done() // an upstream that is not there
+			return ctx.Err()
+		}
+		r.run()
+		r.Input.Report(pipeline.Status{Stage: "gate", Source: "gate", State: pipeline.StateOffline})
+		time.Sleep(time.Minute)
+		began := time.Now()
+		r.finish(t)
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("stopped after %s", took)
+		}
+	})
+}
+
+func TestResultsHoldUpTheStopUntilTheyAreTaken(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		var up atomic.Bool
+		r.up.answer = func(context.Context, []pipeline.Message) error {
+			if !up.Load() {
+				return errors.New("no route")
+			}
+			return nil
+		}
+		r.run()
+		r.send(t, 1, 3)
+		r.Input.Report(pipeline.Status{Stage: "gate", Source: "gate", State: pipeline.StateStopped})
+		time.Sleep(time.Second)
+		time.AfterFunc(time.Minute, func() { up.Store(true) })
+		r.finish(t)
+		equal(t, "results", r.up.sequences(), upTo(3))
+	})
+}
+
 // One result a batch, through link, queue and stage.
 func TestHandingOverAllocatesLittle(t *testing.T) {
 	up := &bare{taken: make(chan struct{}, 1)}

@@ -25,7 +25,7 @@ func (s *Stage) work(ctx context.Context, drained <-chan struct{}) (err error) {
 	for {
 		s.fill()
 		if len(s.batch) > 0 {
-			if err := s.deliver(ctx); err != nil {
+			if err := s.deliver(ctx, drained); err != nil {
 				return err
 			}
 			continue
@@ -87,10 +87,19 @@ func (s *Stage) fill() {
 	s.batch = s.queue.Peek(limit-len(s.batch), s.batch)
 }
 
-// deliver hands the batch to the sink once. An error ends the stage.
-func (s *Stage) deliver(ctx context.Context) error {
+// deliver hands the batch to the sink once. An error ends the stage. Statuses by themselves do not hold
+// up a stage that is to stop: they have one more try, for a moment.
+func (s *Stage) deliver(ctx context.Context, drained <-chan struct{}) error {
 	s.stamp(time.Now())
-	err := s.protect(func() error { return s.Sink.Deliver(ctx, s.batch) })
+	trying := ctx
+	if s.results() > 0 {
+		drained = nil
+	} else {
+		var done context.CancelFunc
+		trying, done = until(ctx, drained)
+		defer done()
+	}
+	err := s.protect(func() error { return s.Sink.Deliver(trying, s.batch) })
 	if err == nil {
 		s.delivered()
 		return nil
@@ -104,8 +113,31 @@ func (s *Stage) deliver(ctx context.Context) error {
 		return s.unacceptable(err, panicked != nil)
 	}
 	s.queue.Ack(0)
-	s.down(err)
-	return s.pause(ctx)
+	if trying.Err() == nil {
+		s.down(err)
+	}
+	select {
+	case <-drained:
+		s.finish()
+		return nil
+	default:
+		return s.pause(ctx, drained)
+	}
+}
+
+// until returns a context that ends with ctx, or a moment after drained is closed.
+func until(ctx context.Context, drained <-chan struct{}) (context.Context, context.CancelFunc) {
+	inner, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-drained:
+			timer := time.AfterFunc(farewell, cancel)
+			<-inner.Done()
+			timer.Stop()
+		case <-inner.Done():
+		}
+	}()
+	return inner, cancel
 }
 
 // stamp notes when results are handed over for the first time.
@@ -172,8 +204,8 @@ func (s *Stage) results() int {
 	return n
 }
 
-// pause waits before the next try, less when the sink says that it is connected.
-func (s *Stage) pause(ctx context.Context) error {
+// pause waits before the next try, less when the sink says that it is connected or drained is closed.
+func (s *Stage) pause(ctx context.Context, drained <-chan struct{}) error {
 	s.tries++
 	timer := time.NewTimer(s.Retry.Wait(s.tries))
 	defer timer.Stop()
@@ -181,6 +213,8 @@ func (s *Stage) pause(ctx context.Context) error {
 	case <-timer.C:
 		return nil
 	case <-s.online:
+		return nil
+	case <-drained:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -41,7 +41,8 @@ type Runner struct {
 // Run starts the tasks and keeps them running until ctx ends; then it stops them, the last first,
 // each when the one before it is done, and returns. What has not ended within Grace has its own
 // context ended, and what does not end by that either, since it is stuck in a call of the system or of a
-// device's library, is left behind. The error names the tasks that had to be ended so.
+// device's library, is left behind. The error names the task
+// that took too long; those behind it had no time left.
 func (r *Runner) Run(ctx context.Context) error {
 	hard, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -61,13 +62,13 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer context.AfterFunc(hard, func() { time.AfterFunc(stuck, giveUp) })()
 	var errs []error
 	for i := len(running) - 1; i >= 0; i-- {
-		t := running[i]
+		t, over := running[i], hard.Err() != nil
 		close(t.stop)
 		select {
 		case <-t.done:
 		case <-left.Done():
 		}
-		if hard.Err() != nil {
+		if !over && hard.Err() != nil {
 			errs = append(errs, fmt.Errorf("stop %s: not done within %s", r.Tasks[i].Name, grace))
 		}
 	}

@@ -152,8 +152,8 @@ func TestATaskThatEndsByNothingIsLeftBehind(t *testing.T) {
 		cancel()
 		began := time.Now()
 		err := runner(publish, hung).Run(ctx)
-		if err == nil || !strings.Contains(err.Error(), "hung") {
-			t.Errorf("error %v does not name the task", err)
+		if err == nil || err.Error() != "stop hung: not done within 5s" {
+			t.Errorf("error %v does not name the task, and it alone", err)
 		}
 		if took := time.Since(began); took != 7*time.Second {
 			t.Errorf("ended after %s, want the grace of 5s and 2s more", took)

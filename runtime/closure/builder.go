@@ -1,6 +1,7 @@
 package closure
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -58,31 +59,59 @@ func (b *builder) rpath(at string, object *loader.Object) {
 func (b *builder) libraries(opened []Input, traced *loader.Result) {
 	var cache []loader.CacheEntry
 	for i, lib := range traced.Libraries {
-		at, kind := path.Join(LibraryPath, path.Base(lib.Names[0])), Library
-		names := lib.Names[1:]
+		names, kind := lib.Names, Library
 		if lib.Opened {
-			kind = Opened
-			if to := opened[i].To; to != "" {
-				at = path.Clean(to)
-			}
-			if lib.Object.SOName != "" {
-				names = append(slices.Clip(names), lib.Object.SOName)
-			}
+			names, kind = openedNames(opened[i], lib), Opened
 		}
-		b.add(File{Path: at, Kind: kind}, lib.Path, lib.NeededBy)
-		b.rpath(at, lib.Object)
-		cache = append(cache, loader.CacheEntry{Name: path.Base(at), Path: at, Machine: lib.Object.Machine})
-		for _, name := range names {
-			if link := path.Join(LibraryPath, path.Base(name)); link != at {
-				b.link(link, at, kind)
-				cache = append(cache, loader.CacheEntry{Name: path.Base(link), Path: link, Machine: lib.Object.Machine})
+		places := make([]string, len(names))
+		for i, name := range names {
+			places[i] = b.libraryPlace(name, lib.NeededBy)
+			cache = append(cache, loader.CacheEntry{Name: path.Base(places[i]), Path: places[i], Machine: lib.Object.Machine})
+		}
+		b.add(File{Path: places[0], Kind: kind}, lib.Path, lib.NeededBy)
+		b.rpath(places[0], lib.Object)
+		for _, link := range places[1:] {
+			if link != places[0] {
+				b.link(link, places[0], kind)
 			}
 		}
 	}
-	if len(cache) == 0 {
+	b.cache(cache)
+}
+
+// openedNames are where the library shall be, the names that others need it by, and its own.
+func openedNames(in Input, lib *loader.Library) []string {
+	to := in.To
+	if to == "" {
+		to = path.Base(in.From)
+	}
+	names := append([]string{to}, lib.Names[1:]...)
+	if lib.Object.SOName != "" {
+		names = append(names, lib.Object.SOName)
+	}
+	return names
+}
+
+// libraryPlace is where the loader looks for the name: a path, or a name in the folder of libraries.
+func (b *builder) libraryPlace(name, neededBy string) string {
+	if !strings.Contains(name, "/") {
+		return path.Join(LibraryPath, name)
+	}
+	if !path.IsAbs(name) {
+		b.errs = append(b.errs, fmt.Errorf("library %q, needed by %q: the name is a path from some folder, which a closure has not", name, neededBy))
+	}
+	return path.Clean(name)
+}
+
+// cache puts in a file by which the loader finds the libraries, whatever its standard folders are.
+func (b *builder) cache(entries []loader.CacheEntry) {
+	if len(entries) == 0 {
 		return
 	}
-	data, err := loader.EncodeCache(cache)
+	slices.SortFunc(entries, func(x, y loader.CacheEntry) int {
+		return cmp.Or(strings.Compare(x.Name, y.Name), strings.Compare(x.Path, y.Path))
+	})
+	data, err := loader.EncodeCache(slices.Compact(entries))
 	if err != nil {
 		b.errs = append(b.errs, err)
 		return

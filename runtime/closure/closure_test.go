@@ -233,6 +233,26 @@ func TestONNXRuntimeIsTakenWithWhatItNeeds(t *testing.T) {
 	t.Logf("%d files, %d bytes", len(c.Manifest.Files), c.Manifest.Size())
 }
 
+func TestALibraryNeededByItsPathStaysThere(t *testing.T) {
+	dir := t.TempDir()
+	at := filepath.Join(dir, "own/liba.so")
+	if err := os.Mkdir(filepath.Dir(at), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "a.c"), "int a(void){return 3;}\n")
+	write(t, filepath.Join(dir, "main.c"), "int a(void);int main(void){return a()-3;}\n")
+	run(t, dir, "gcc", "-shared", "-fPIC", "-o", "own/liba.so", "a.c") // without a soname the path is taken
+	run(t, dir, "gcc", "-o", "main", "main.c", at)
+	if m := compute(t, Spec{Program: filepath.Join(dir, "main")}).Manifest; find(m, at) == nil || find(m, "/lib/liba.so") != nil {
+		t.Errorf("%+v", m.Files)
+	}
+	run(t, dir, "gcc", "-o", "main", "main.c", "own/liba.so")
+	t.Chdir(dir)
+	if _, err := Compute(Spec{Program: filepath.Join(dir, "main")}); err == nil || !strings.Contains(err.Error(), "own/liba.so") {
+		t.Errorf("a path from the working folder: %v", err)
+	}
+}
+
 func TestWhatIsMissingIsToldByName(t *testing.T) {
 	dir := t.TempDir()
 	spec := buildStage(t, dir)

@@ -19,7 +19,7 @@ import (
 // Input is a file of this machine and where it shall be inside the closure.
 type Input struct {
 	From string // a file; for data also a folder, of which all files are taken
-	To   string // absolute; "" for a library: /lib and its name
+	To   string // absolute; for a library also a name in /lib, or "" for its own
 }
 
 // Spec says what a stage consists of. Only Program must be set.

@@ -180,7 +180,11 @@ func (m *Manifest) Command(root string) []string {
 	if m.Interpreter == "" {
 		return []string{program}
 	}
-	command := []string{path.Join(root, m.Interpreter), "--inhibit-cache", "--library-path", path.Join(root, LibraryPath)}
+	command := []string{path.Join(root, m.Interpreter), "--library-path", path.Join(root, LibraryPath)}
+	if strings.HasPrefix(path.Base(m.Interpreter), "ld-musl-") {
+		return append(command, program) // it has no cache, and takes this path before any DT_RPATH
+	}
+	command = append(command, "--inhibit-cache")
 	if len(m.RPath) > 0 {
 		objects := []string{""} // the loader knows the program itself by no name
 		for _, p := range m.RPath {

@@ -94,6 +94,23 @@ func TestAManifestHasOneFormOnly(t *testing.T) {
 	}
 }
 
+func TestCommandsAreThoseOfTheLoader(t *testing.T) {
+	for _, c := range []struct {
+		m    Manifest
+		want string
+	}{
+		{Manifest{}, "/r/stage"},
+		{Manifest{Interpreter: "/lib64/ld-linux-x86-64.so.2"}, "/r/lib64/ld-linux-x86-64.so.2 --library-path /r/lib --inhibit-cache /r/stage"},
+		{Manifest{Interpreter: "/lib/ld-linux-aarch64.so.1", RPath: []string{"/lib/a", "/stage"}},
+			"/r/lib/ld-linux-aarch64.so.1 --library-path /r/lib --inhibit-cache --inhibit-rpath :/r/lib/a:/r/stage /r/stage"},
+		{Manifest{Interpreter: "/lib/ld-musl-x86_64.so.1", RPath: []string{"/stage"}}, "/r/lib/ld-musl-x86_64.so.1 --library-path /r/lib /r/stage"},
+	} {
+		if got := strings.Join(c.m.Command("/r"), " "); got != c.want {
+			t.Errorf("%s\nwant %s", got, c.want)
+		}
+	}
+}
+
 func FuzzParseManifest(f *testing.F) {
 	data, err := small().Encode()
 	if err != nil {

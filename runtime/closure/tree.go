@@ -21,7 +21,8 @@ type Linker interface {
 const DraftSuffix = ".draft-"
 
 // Materialise lays a closure out in the folder dir, which must not be there yet: read-only files in
-// read-only folders. It is complete or not there at all; a kill leaves a draft beside it. Files that
+// read-only folders. It is complete and on the disk or not there at all, after a power cut too; a
+// kill leaves a draft beside it. Files that
 // are not executable are hard links where from is a Linker and the file system allows; all others
 // are copies with their times at zero. Nothing is written outside of dir, whatever m says.
 func Materialise(m *Manifest, from Contents, dir string) (err error) {
@@ -68,11 +69,22 @@ func layOut(m *Manifest, from Contents, dir string) error {
 		}
 	}
 	for _, folder := range slices.Backward(folders) {
-		if err := seal(root, folder[1:], 0o555); err != nil {
+		if err := sealFolder(root, folder[1:]); err != nil {
 			return err
 		}
 	}
-	return seal(root, ".", 0o555)
+	return sealFolder(root, ".")
+}
+
+func sealFolder(root *os.Root, name string) error {
+	if err := seal(root, name, 0o555); err != nil {
+		return err
+	}
+	dir, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func layOutFile(root *os.Root, from Contents, f File) error {
@@ -90,7 +102,11 @@ func layOutFile(root *os.Root, from Contents, f File) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(Copy(file, from, f), file.Close()); err != nil {
+	err = Copy(file, from, f)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
 	return seal(root, name, fs.FileMode(f.Mode()))

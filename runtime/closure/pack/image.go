@@ -26,7 +26,7 @@ const (
 // registries, podman, skopeo: oci-archive) and what `docker load` takes. It runs the stage as User,
 // without a shell, an environment or an exposed port.
 type Image struct {
-	Name string // reference such as "sightline/classify:3f2a"; may be empty
+	Name string // reference such as "sightline/classify:3f2a", the tag "latest" if none; may be empty
 	User string // "65532:65532" if empty
 	Args []string
 	// Labels are put on the image; the supervisor knows its own by them.
@@ -200,9 +200,13 @@ func (i Image) documents(p *parts, m *closure.Manifest) (err error) {
 	top.Platform = platformOf(m)
 	docker := dockerEntry{Config: blobPath(p.config), Layers: []string{"blobs/sha256/" + strings.TrimPrefix(p.layer.Digest, "sha256:")}}
 	if i.Name != "" {
-		_, tag, _ := strings.Cut(i.Name[strings.LastIndexByte(i.Name, '/')+1:], ":")
-		top.Annotations = map[string]string{"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": i.Name}
-		docker.RepoTags = []string{i.Name}
+		name := i.Name
+		_, tag, tagged := strings.Cut(name[strings.LastIndexByte(name, '/')+1:], ":")
+		if !tagged {
+			tag, name = "latest", name+":latest"
+		}
+		top.Annotations = map[string]string{"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": name}
+		docker.RepoTags = []string{name}
 	}
 	if p.index, err = json.Marshal(imageIndex{2, typeIndex, []descriptor{top}}); err != nil {
 		return fmt.Errorf("pack image: %w", err)

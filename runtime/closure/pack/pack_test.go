@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func stage(t testing.TB) *closure.Closure {
 	if err := os.WriteFile(name, []byte("the model"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	library := "/lib/x86_64-linux-gnu/libz.so.1"
+	library := map[string]string{"amd64": "/lib/x86_64-linux-gnu/libz.so.1", "arm64": "/lib/aarch64-linux-gnu/libz.so.1"}[runtime.GOARCH]
 	if _, err := os.Stat(library); err != nil {
 		t.Skip(err)
 	}
@@ -164,7 +165,7 @@ func TestAnImageIsAnOCILayout(t *testing.T) {
 	configData := blob(t, layout, manifest.Config)
 	decode(t, configData, &config)
 	layer := blob(t, layout, manifest.Layers[0])
-	if config.RootFS.DiffIDs[0] != manifest.Layers[0].Digest || config.Architecture != "amd64" || config.OS != "linux" {
+	if config.RootFS.DiffIDs[0] != manifest.Layers[0].Digest || config.Architecture != runtime.GOARCH || config.OS != "linux" {
 		t.Errorf("%+v", config)
 	}
 	if run := config.Config; run.User != "65532:65532" || !slices.Equal(run.Entrypoint, []string{"/stage", "-x"}) || strings.Contains(string(configData), `"Env"`) {

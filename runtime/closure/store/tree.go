@@ -52,8 +52,7 @@ func (s *Store) Tree(digest closure.Digest) (string, error) {
 }
 
 // makeTree lays out beside its place, as a read-only folder can't be moved to another parent; what a
-// kill leaves there is cleared away with the rest. Trees are not synced: after a power cut they are
-// verified like at any time, and made anew once they were dropped.
+// kill leaves there is cleared away with the rest.
 func (s *Store) makeTree(m *closure.Manifest, at string) error {
 	s.stepped()
 	err := closure.Materialise(m, s, at)

@@ -55,6 +55,9 @@ var _ net.Conn = (*blockConn)(nil)
 func (c *blockConn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
 	for c.left == 0 {
 		if c.readErr != nil {
 			return 0, c.readErr

@@ -186,6 +186,11 @@ func (r *frameReceiver) read() (*pipeline.Frame, error) {
 	if _, err := io.ReadFull(r.conn, r.head[:1]); err != nil {
 		return nil, err
 	}
+	return r.finish()
+}
+
+// finish reads the rest of a frame whose first byte is there.
+func (r *frameReceiver) finish() (*pipeline.Frame, error) {
 	if _, err := io.ReadFull(r.conn, r.head[1:frameHead]); err != nil {
 		return nil, cut(err)
 	}

@@ -54,10 +54,14 @@ type rate struct {
 
 // over counts one event and tells whether there were more than most in this window.
 func (r *rate) over(most int) bool {
-	if r.count++; r.count <= most {
+	if r.count++; r.count > 1 && r.count <= most {
 		return false
 	}
 	now := time.Now()
+	if r.count == 1 {
+		r.began = now
+		return false
+	}
 	quick := now.Sub(r.began) < rateWindow
 	r.began, r.count = now, 1
 	return quick

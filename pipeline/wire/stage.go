@@ -141,10 +141,10 @@ func (st *Stage) begin(s *session) error {
 		return s.lost("read the configuration", err)
 	}
 	control.SetReadDeadline(time.Time{}) //nolint:errcheck // never fails
+	st.current.Store(s)
 	if err := st.configure(body); err != nil {
 		return err
 	}
-	st.current.Store(s)
 	s.work.Go(func() { st.endOn(s, st.clock.keep(s.ctx, clock)) })
 	s.work.Go(func() { st.endOn(s, st.listen(control)) })
 	s.work.Go(func() { st.endOn(s, st.speak(s.ctx, control)) })

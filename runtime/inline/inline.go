@@ -41,8 +41,8 @@ type Runner struct {
 // Run starts the tasks and keeps them running until ctx ends; then it stops them, the last first,
 // each when the one before it is done, and returns. What has not ended within Grace has its own
 // context ended, and what does not end by that either, since it is stuck in a call of the system or of a
-// device's library, is left behind. The error names the task
-// that took too long; those behind it had no time left.
+// device's library, is left behind. The error names the task that took too long; those behind it had no
+// time left.
 func (r *Runner) Run(ctx context.Context) error {
 	hard, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()

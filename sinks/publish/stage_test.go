@@ -356,6 +356,7 @@ func TestStatusesAloneDoNotHoldUpTheStop(t *testing.T) {
 		r.run()
 		r.Input.Report(pipeline.Status{Stage: "gate", Source: "gate", State: pipeline.StateOffline})
 		time.Sleep(time.Minute)
+		r.Input.Report(pipeline.Status{Stage: "gate", Source: "gate", State: pipeline.StateStopped})
 		began := time.Now()
 		r.finish(t)
 		if took := time.Since(began); took != time.Second {

@@ -119,10 +119,18 @@ func (s *Stage) deliver(ctx context.Context, drained <-chan struct{}) error {
 	select {
 	case <-drained:
 		s.finish()
+		s.forget()
 		return nil
 	default:
 		return s.pause(ctx, drained)
 	}
+}
+
+// forget gives up on all statuses.
+func (s *Stage) forget() {
+	s.mu.Lock()
+	s.statuses = s.statuses[:0]
+	s.mu.Unlock()
 }
 
 // until returns a context that ends with ctx, or a moment after drained is closed.

@@ -22,9 +22,9 @@ const DraftSuffix = ".draft-"
 
 // Materialise lays a closure out in the folder dir, which must not be there yet: read-only files in
 // read-only folders. It is complete and on the disk or not there at all, after a power cut too; a
-// kill leaves a draft beside it. Files that
-// are not executable are hard links where from is a Linker and the file system allows; all others
-// are copies with their times at zero. Nothing is written outside of dir, whatever m says.
+// kill leaves a draft beside it. Files that are not executable are hard links where from is a Linker
+// and the file system allows; all others are copies with their times at zero. Nothing is written
+// outside of dir, whatever m says.
 func Materialise(m *Manifest, from Contents, dir string) (err error) {
 	if err := m.Check(); err != nil {
 		return fmt.Errorf("lay out closure: %w", err)

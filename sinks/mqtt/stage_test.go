@@ -28,7 +28,7 @@ func newStage(t *testing.T, b *bench) *stage {
 	env := b.env()
 	env.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	s := &stage{bench: b, stop: make(chan struct{}), ended: make(chan error, 1), Stage: &publish.Stage{
-		Name: "cloud", Input: pipeline.NewResultLink(16), Sink: b.sink, Env: env,
+		Input: pipeline.NewResultLink(16), Sink: b.sink, Env: env,
 		Spool: sinks.Spool{MaxBytes: 64 << 20, MaxAge: time.Hour, Full: sinks.DropOldest},
 		Retry: pipeline.Backoff{Least: 5 * time.Millisecond, Most: 50 * time.Millisecond},
 	}}

@@ -25,8 +25,13 @@ type slot struct {
 	link   *FrameLink
 	region string
 	frame  *Frame
-	taken  uint64 // sequence of the frame taken last
+	came   time.Time // when the last one was put
+	taken  uint64    // sequence of the frame taken last
 }
+
+// silent is how long nothing has come to a slot when batches no longer wait for it: a camera that is
+// gone does not hold up the others.
+const silent = time.Second
 
 // NewInbox returns an inbox of a stage, which counts what it drops in stats.
 func NewInbox(stage string, stats *Stats) *Inbox {
@@ -78,7 +83,7 @@ func (l *FrameLink) Put(f *Frame) {
 	if s.frame != nil {
 		b.drop(s, DropSuperseded)
 	}
-	s.frame = f
+	s.frame, s.came = f, time.Now()
 	b.ready++
 	b.mu.Unlock()
 	select {
@@ -150,10 +155,17 @@ func (b *Inbox) await(ctx context.Context, stop <-chan struct{}, limit int, wait
 	}
 }
 
+// count tells how many frames wait, and how many there would be if all that send something did so.
 func (b *Inbox) count() (ready, possible int) {
+	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.ready, len(b.slots)
+	for _, s := range b.slots {
+		if s.frame != nil || now.Sub(s.came) < silent {
+			possible++
+		}
+	}
+	return b.ready, possible
 }
 
 func (b *Inbox) take(limit int, into []*Frame) []*Frame {

@@ -117,6 +117,35 @@ func TestABatchWaitsForTheOtherCamerasButNotLonger(t *testing.T) {
 	})
 }
 
+func TestABatchDoesNotWaitForACameraThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{}) // of this bubble
+		inbox := pipeline.NewInbox("scene", pipeline.NewStats())
+		a, b := inbox.Link("a"), inbox.Link("b")
+		var pool pipeline.FramePool
+		take := func(want int, after time.Duration) {
+			t.Helper()
+			began := time.Now()
+			got, err := inbox.Take(t.Context(), stop, 4, 50*time.Millisecond, nil)
+			if took := time.Since(began); err != nil || len(got) != want || took != after {
+				t.Errorf("took %d after %s, %v; want %d after %s", len(got), took, err, want, after)
+			}
+		}
+		b.Put(frame(&pool, "b", "", 1))
+		take(1, 0)
+		a.Put(frame(&pool, "a", "", 1))
+		take(1, 50*time.Millisecond)
+		time.Sleep(2 * time.Second)
+		a.Put(frame(&pool, "a", "", 2))
+		take(1, 0)
+		b.Put(frame(&pool, "b", "", 2)) // it is back
+		a.Put(frame(&pool, "a", "", 3))
+		take(2, 0)
+		a.Put(frame(&pool, "a", "", 4))
+		take(1, 50*time.Millisecond)
+	})
+}
+
 func TestAStoppedInboxGivesWhatIsLeftAndThenEnds(t *testing.T) {
 	inbox := pipeline.NewInbox("scene", pipeline.NewStats())
 	link := inbox.Link("gate")

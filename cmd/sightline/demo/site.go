@@ -47,7 +47,7 @@ func Start() (*Site, error) {
 	s.camera = &camera.Camera{
 		Server: s.server, Path: "gate",
 		Scene:  scene.Options{Seed: seed, Width: width, Height: height},
-		Encode: encode.Options{Codec: pipeline.H264, FPS: fps, BitRate: rate, GOP: 2 * fps},
+		Encode: encode.Options{Codec: pipeline.H264, FPS: fps, BitRate: rate, GOP: fps},
 	}
 	if err := s.camera.Open(); err != nil {
 		s.server.Stop()

@@ -1,0 +1,289 @@
+// Package drivertest is the suite that every driver of boxes passes: a box of it starts, talks,
+// stops, outlives its supervisor, keeps to itself and to its limits, as package driver says.
+//
+// A driver's test package has a TestMain that calls Main first, as the suite starts the test's own
+// program as supervisors that it then kills, and a test that calls Run.
+package drivertest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sightline/runtime/driver"
+)
+
+// Harness says how a driver is tested.
+type Harness struct {
+	// New returns the driver under test.
+	New func() driver.Driver
+	// Patience is how long a box may take to start or to stop; 0 is half a minute.
+	Patience time.Duration
+	// Left returns what can be found of a box outside Spec.Dir, in words: processes, containers.
+	Left func(spec driver.Spec) []string
+	// Arch is GOARCH of the stage's program; "" is this machine's.
+	Arch string
+	// Skip has the reason why a test can't be passed by this kind of box, by the test's name.
+	Skip map[string]string
+}
+
+// Run runs the suite. Where the driver's Probe says that no box runs here, it skips with its reason.
+func Run(t *testing.T, h Harness) {
+	if h.Patience == 0 {
+		h.Patience = 30 * time.Second
+	}
+	d := h.New()
+	p := d.Probe(t.Context())
+	if p.Err != nil {
+		t.Skipf("no %s box runs here: %v", d.Name(), p.Err)
+	}
+	t.Logf("%s on %s\nprotects: %q\nlacks: %q", d.Name(), p.Engine, p.Protect, p.Lacks)
+	s := &suite{Harness: h, driver: d, workshop: newWorkshop(t, h.Arch)}
+	for _, group := range [][]test{life(), failures(), recoveries(), isolation(), limits()} {
+		for _, test := range group {
+			t.Run(test.name, func(t *testing.T) {
+				if why, ok := h.Skip[test.name]; ok {
+					t.Skip(why)
+				}
+				test.run(t, s)
+			})
+		}
+	}
+}
+
+type test struct {
+	name string
+	run  func(*testing.T, *suite)
+}
+
+type suite struct {
+	Harness
+	driver   driver.Driver
+	workshop *workshop
+	count    atomic.Int64
+}
+
+// room is what a supervisor has ready for one box.
+type room struct {
+	*suite
+	t    *testing.T
+	spec driver.Spec
+	log  *lines
+	wire net.Listener
+}
+
+// room makes a room with a new ID. What is left of the box at the end of the test fails it.
+func (s *suite) room(t *testing.T) *room {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "box") // short: paths of sockets have at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	r := &room{suite: s, t: t, log: newLines()}
+	r.spec = driver.Spec{
+		ID: fmt.Sprintf("suite-%d-%d", os.Getpid(), s.count.Add(1)), Stage: "suite", Files: s.workshop.files(),
+		Program: []string{"/stage", "first", "second argument"}, Dir: dir, Socket: filepath.Join(dir, "wire.sock"), Log: r.log,
+	}
+	r.listen()
+	t.Cleanup(r.checkEmpty)
+	return r
+}
+
+// listen listens for the box as a supervisor that comes anew does.
+func (r *room) listen() {
+	r.t.Helper()
+	if err := os.Remove(r.spec.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		r.t.Fatal(err)
+	}
+	wire, err := net.Listen("unix", r.spec.Socket)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { wire.Close() })
+	r.wire = wire
+}
+
+// checkEmpty fails the test if anything of the box is left.
+func (r *room) checkEmpty() {
+	entries, err := os.ReadDir(r.spec.Dir)
+	if err != nil {
+		r.t.Error(err)
+	}
+	for _, e := range entries {
+		if e.Name() != filepath.Base(r.spec.Socket) {
+			r.t.Errorf("left in the folder of the box: %q", e.Name())
+		}
+	}
+	if r.Left == nil {
+		return
+	}
+	for _, what := range r.Left(r.spec) {
+		r.t.Errorf("left of the box: %s", what)
+	}
+}
+
+// start starts the box and takes its hello. The box is killed when the test ends before it.
+func (r *room) start() (driver.Box, *talk) {
+	r.t.Helper()
+	box, err := r.driver.Start(r.t.Context(), r.spec)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.owns(box)
+	if box.ID() != r.spec.ID {
+		r.t.Errorf("the box has ID %q instead of %q", box.ID(), r.spec.ID)
+	}
+	return box, r.hello()
+}
+
+// owns has the box killed at the end of the test, before checkEmpty.
+func (r *room) owns(box driver.Box) {
+	r.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), r.Patience)
+		defer cancel()
+		if err := box.Stop(ctx, 0); err != nil {
+			r.t.Error(err)
+		}
+		if r.t.Failed() {
+			r.t.Logf("box ended with %s after printing\n%s", box.Exit(), r.log)
+		}
+	})
+}
+
+// ended awaits the end of the box.
+func (r *room) ended(box driver.Box) driver.Exit {
+	r.t.Helper()
+	select {
+	case <-box.Done():
+	case <-time.After(r.Patience):
+		r.t.Fatal("the box doesn't end")
+	}
+	return box.Exit()
+}
+
+// talk is the wire of the suite's stage.
+type talk struct {
+	t     *testing.T
+	conn  net.Conn
+	lines *bufio.Reader
+	name  string // of this run of the program
+	args  string
+	asked int // before this connection
+}
+
+// hello takes a connection of the box.
+func (r *room) hello() *talk {
+	r.t.Helper()
+	k, err := greet(r.wire, r.Patience)
+	if err != nil {
+		r.t.Fatalf("no hello from the box: %v; it printed\n%s", err, r.log)
+	}
+	k.t = r.t
+	r.t.Cleanup(func() { k.conn.Close() })
+	return k
+}
+
+func greet(wire net.Listener, patience time.Duration) (*talk, error) {
+	if err := wire.(*net.UnixListener).SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	conn, err := wire.Accept()
+	if err != nil {
+		return nil, err
+	}
+	k := &talk{conn: conn, lines: bufio.NewReader(conn)}
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	line, err := k.lines.ReadString('\n')
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if _, err := fmt.Sscanf(line, "hello %s %d", &k.name, &k.asked); err != nil {
+		return nil, fmt.Errorf("hello %q: %w", line, err)
+	}
+	_, k.args, _ = strings.Cut(strings.TrimSpace(line), "[")
+	return k, conn.SetDeadline(time.Time{})
+}
+
+// ask sends a line and returns the answer; ok is false when the box says that it was refused.
+func (k *talk) ask(format string, args ...any) (answer string, ok bool) {
+	k.t.Helper()
+	if _, err := fmt.Fprintf(k.conn, format+"\n", args...); err != nil {
+		k.t.Fatal(err)
+	}
+	line, err := k.lines.ReadString('\n')
+	if err != nil {
+		k.t.Fatalf("the box doesn't answer %q: %v", fmt.Sprintf(format, args...), err)
+	}
+	line = strings.TrimSpace(line)
+	return line, !strings.HasPrefix(line, "error: ")
+}
+
+// tell sends a line that has no answer.
+func (k *talk) tell(format string, args ...any) {
+	k.t.Helper()
+	if _, err := fmt.Fprintf(k.conn, format+"\n", args...); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// lines is a log that can be waited on.
+type lines struct {
+	mu   sync.Mutex
+	all  []string
+	more chan struct{} // closed with each line
+}
+
+func newLines() *lines { return &lines{more: make(chan struct{})} }
+
+// Write takes whole lines.
+func (l *lines) Write(data []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range bytes.Lines(data) {
+		l.all = append(l.all, string(line))
+	}
+	close(l.more)
+	l.more = make(chan struct{})
+	return len(data), nil
+}
+
+// String returns all lines.
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.all, "")
+}
+
+// await waits for a line that ends in text, as some boxes print the time before it.
+func (l *lines) await(t *testing.T, text string, patience time.Duration) {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		l.mu.Lock()
+		found := slices.ContainsFunc(l.all, func(line string) bool { return strings.HasSuffix(line, text+"\n") })
+		more := l.more
+		l.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-more:
+		case <-timeout:
+			t.Fatalf("no line %q in the log, but\n%s", text, l)
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"sightline/runtime/closure/store"
+	"sightline/runtime/driver"
+)
+
+// stoppedCode is the exit status of the suite's stage when it was asked to end.
+const stoppedCode = 7
+
+func life() []test {
+	return []test{
+		{"a box says hello, answers, and tells its exit status", testExit},
+		{"what a box prints comes line by line", testLog},
+		{"a box that is asked to stop ends by itself", testStop},
+		{"a box that doesn't stop is ended by force", testForce},
+		{"stopping can be given up, and the box lives on", testGiveUp},
+		{"stopping what has ended is no error", testStopEnded},
+		{"a box is measured", testSample},
+		{"a box sees only itself, and outlives another", testTwo},
+	}
+}
+
+func testExit(t *testing.T, s *suite) {
+	r := s.room(t)
+	box, k := r.start()
+	if want := `"first" "second argument"]`; k.args != want {
+		t.Errorf("the program has arguments [%s instead of [%s", k.args, want)
+	}
+	for i := range 3 {
+		if answer, _ := k.ask("ping"); answer != fmt.Sprint(i+1) {
+			t.Errorf("answer %q to ping %d", answer, i+1)
+		}
+	}
+	k.tell("exit 3")
+	if exit := r.ended(box); exit != (driver.Exit{Code: 3}) {
+		t.Errorf("exit is %q", exit)
+	}
+}
+
+func testLog(t *testing.T, s *suite) {
+	r := s.room(t)
+	box, k := r.start()
+	k.ask("print one")
+	r.log.await(t, "one", s.Patience)
+	r.log.await(t, "to standard error: one", s.Patience)
+	long := strings.Repeat("x", 3000)
+	k.ask("print %s", long)
+	r.log.await(t, long, s.Patience)
+	k.ask("print last")
+	k.tell("exit 0")
+	r.ended(box)
+	if !strings.Contains(r.log.String(), "to standard error: last\n") {
+		t.Error("what was printed last is not there when the box is done")
+	}
+}
+
+func testStop(t *testing.T, s *suite) {
+	r := s.room(t)
+	box, _ := r.start()
+	if err := box.Stop(t.Context(), s.Patience); err != nil {
+		t.Fatal(err)
+	}
+	if exit := r.ended(box); exit != (driver.Exit{Code: stoppedCode}) {
+		t.Errorf("exit is %q", exit)
+	}
+	if !strings.Contains(r.log.String(), "stopping\n") {
+		t.Errorf("the stage was not asked; it printed %q", r.log)
+	}
+}
+
+func testForce(t *testing.T, s *suite) {
+	r := s.room(t)
+	box, k := r.start()
+	k.ask("ignore")
+	if err := box.Stop(t.Context(), 100*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	exit := r.ended(box)
+	if exit.Reason != "killed by force" || exit.Code == stoppedCode {
+		t.Errorf("exit is %q", exit)
+	}
+}
+
+func testGiveUp(t *testing.T, s *suite) {
+	r := s.room(t)
+	box, k := r.start()
+	k.ask("ignore")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := box.Stop(ctx, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("stop returned %v", err)
+	}
+	k.ask("ping")
+	select {
+	case <-box.Done():
+		t.Error("the box has ended")
+	default:
+	}
+}
+
+func testStopEnded(t *testing.T, s *suite) {
+	r := s.room(t)
+	box, k := r.start()
+	k.tell("exit 0")
+	r.ended(box)
+	for range 2 {
+		if err := box.Stop(t.Context(), time.Hour); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func testSample(t *testing.T, s *suite) {
+	r := s.room(t)
+	box, k := r.start()
+	sampler, ok := box.(driver.Sampler)
+	if !ok {
+		t.Skip("boxes of this kind are not measured")
+	}
+	before, err := sampler.Sample(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const eaten = 64 << 20
+	k.ask("eat %d", eaten)
+	k.ask("burn 200")
+	after, err := sampler.Sample(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if grown := after.Memory - before.Memory; grown < eaten*3/4 || grown > eaten*4 {
+		t.Errorf("memory went from %d to %d bytes, by eating %d", before.Memory, after.Memory, eaten)
+	}
+	if after.CPU <= before.CPU {
+		t.Errorf("processor time went from %v to %v", before.CPU, after.CPU)
+	}
+}
+
+func testTwo(t *testing.T, s *suite) {
+	r1, r2 := s.room(t), s.room(t)
+	box1, k1 := r1.start()
+	_, k2 := r2.start()
+	if k1.name == k2.name {
+		t.Fatal("two boxes are one")
+	}
+	if seen, ok := k2.ask("processes"); ok && seen != "" {
+		t.Errorf("sees processes %s", seen)
+	}
+	for _, path := range []string{r1.spec.Dir, r1.spec.Socket} {
+		if seen, ok := k2.ask("list %s", path); ok {
+			t.Errorf("lists %q: %s", path, seen)
+		}
+	}
+	if answer, ok := k2.ask("dial unix %s", r1.spec.Socket); ok {
+		t.Errorf("dials the wire of another box: %s", answer)
+	}
+	if err := box1.Stop(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	k2.ask("ping")
+}
+
+func failures() []test {
+	return []test{
+		{"a closure that was changed is refused, with what was", testTampered},
+		{"a program that isn't there leaves nothing", testNoProgram},
+		{"an ID is used once", testSameID},
+		{"what is no ID is refused", testBadID},
+		{"a start that is given up leaves nothing", testStartGivenUp},
+	}
+}
+
+// refuses checks that Start returns an error, in which text is.
+func (r *room) refuses(text string) error {
+	r.t.Helper()
+	box, err := r.driver.Start(r.t.Context(), r.spec)
+	if err == nil {
+		r.owns(box)
+		r.t.Fatal("the box starts")
+	}
+	if !strings.Contains(err.Error(), text) {
+		r.t.Errorf("error %q doesn't say %q", err, text)
+	}
+	return err
+}
+
+func testTampered(t *testing.T, s *suite) {
+	r := s.room(t)
+	r.spec.Files = s.workshop.tampered(t)
+	var tampered *store.TamperedError
+	if err := r.refuses(DataPath); !errors.As(err, &tampered) {
+		t.Errorf("error %v is not the store's", err)
+	}
+}
+
+func testNoProgram(t *testing.T, s *suite) {
+	r := s.room(t)
+	r.spec.Program = []string{"/none"}
+	box, err := s.driver.Start(t.Context(), r.spec)
+	if err == nil { // in a guest it is known late
+		r.owns(box)
+		if exit := r.ended(box); exit.Code == 0 {
+			t.Errorf("exit is %q", exit)
+		}
+		return
+	}
+	if !strings.Contains(err.Error(), "/none") {
+		t.Errorf("error %q doesn't say which", err)
+	}
+}
+
+func testSameID(t *testing.T, s *suite) {
+	r := s.room(t)
+	_, k := r.start()
+	r.refuses("exists")
+	k.ask("ping")
+}
+
+func testBadID(t *testing.T, s *suite) {
+	for _, id := range []string{"", "../up", "Upper", "a b", strings.Repeat("x", 64)} {
+		r := s.room(t)
+		r.spec.ID = id
+		r.refuses("ID")
+	}
+}
+
+func testStartGivenUp(t *testing.T, s *suite) {
+	r := s.room(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if box, err := s.driver.Start(ctx, r.spec); err == nil {
+		r.owns(box)
+		t.Error("the box starts")
+	}
+}

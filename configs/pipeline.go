@@ -30,7 +30,7 @@ type Pipeline struct {
 	Runtime Runtime                   `mapstructure:"runtime" doc:"Where each stage runs."`
 	HTTP    HTTP                      `mapstructure:"http" doc:"Health, metrics and status of this device."`
 	Log     Log                       `mapstructure:"log" doc:"What is logged, to standard error."`
-	Grace   time.Duration             `mapstructure:"grace" default:"10s" min:"0s" max:"10m" doc:"How long stages may finish what they have when asked to stop."`
+	Grace   time.Duration             `mapstructure:"grace" default:"8s" min:"0s" max:"10m" doc:"How long stages may finish what they have when asked to stop."`
 	// Warnings are what is odd but can be run.
 	Warnings strict.Problems `mapstructure:"-"`
 }

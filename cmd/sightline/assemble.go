@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"sightline/configs"
@@ -70,6 +71,7 @@ func (a *assembler) env(name, kind string, endpoints []grant.Endpoint) pipeline.
 	env := pipeline.Env{
 		Device: a.pipeline.Device, Stage: name, Log: a.log.With("stage", name), Stats: stats,
 		Report: func(s pipeline.Status) {
+			s.Reason, _, _ = strings.Cut(s.Reason, "\n") // the rest, such as a stack, is for the log
 			a.board.Report(s)
 			for _, link := range a.reports[s.Source] {
 				link.Report(s)
@@ -154,7 +156,7 @@ func (a *assembler) capture(name string, c sources.Config) {
 		return
 	}
 	env := a.env(name, web.Capture, endpoints)
-	a.add(env, &capture.Stage{Name: name, Env: env, Source: source, Config: c, Links: a.frames[name]})
+	a.add(env, &capture.Stage{Env: env, Source: source, Config: c, Links: a.frames[name]})
 }
 
 // run runs the assembly until ctx ends, then stops it in order.

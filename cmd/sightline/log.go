@@ -7,17 +7,30 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"sightline/pipeline"
 )
 
 // newLogger writes records of at least a level to out, as text or json, no message of a stage more
 // than a few times in a while.
 func newLogger(out io.Writer, level slog.Level, format string) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: redact}
 	var handler slog.Handler = slog.NewTextHandler(out, options)
 	if format == "json" {
 		handler = slog.NewJSONHandler(out, options)
 	}
 	return slog.New(&limiter{next: handler, shared: &limits{windows: map[string]*window{}}})
+}
+
+// redact takes passwords out of texts and errors, whoever wrote them.
+func redact(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case string:
+		a.Value = slog.StringValue(pipeline.RedactText(v))
+	case error:
+		a.Value = slog.StringValue(pipeline.RedactText(v.Error()))
+	}
+	return a
 }
 
 // The limit of a message: burst times in every period.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -41,5 +42,13 @@ func TestManyDifferentMessagesTakeBoundedMemory(t *testing.T) {
 	}
 	if len(s.windows) > mostWindows {
 		t.Errorf("%d windows are kept", len(s.windows))
+	}
+}
+
+func TestNoTextAndNoErrorShowsAPassword(t *testing.T) {
+	var out bytes.Buffer
+	newLogger(&out, slog.LevelInfo, "json").Info("dial", "url", "rtsp://u:p#ss@cam/s", "err", errors.New("mqtt://u:p#ss@b: refused"))
+	if strings.Contains(out.String(), "p#ss") {
+		t.Error(out.String())
 	}
 }

@@ -47,8 +47,8 @@ func (r *run) source(name string) *source {
 	stats, stage := r.Env.Stats, r.Env.Stage
 	made := &source{
 		drops:    stats.Drops(stage, name),
-		analysed: stats.Counter(pipeline.FramesAnalysed, "stage", stage, "source", name),
-		results:  stats.Counter(pipeline.ResultsMade, "stage", stage, "source", name),
+		analysed: stats.Counter(pipeline.FramesAnalysed, "stage", stage, "source", name, "provider", r.info.Provider),
+		results:  stats.Counter(pipeline.ResultsMade, "stage", stage, "source", name, "provider", r.info.Provider),
 		queue:    stats.Histogram(pipeline.QueueSeconds, "stage", stage, "source", name),
 	}
 	r.sources[name] = made

@@ -154,15 +154,15 @@ func (s *Stage) newRun(model pipeline.Classifier) (*run, error) {
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, fmt.Errorf("id of the run: %w", err)
 	}
-	stats, stage := s.Env.Stats, s.Env.Stage
+	stats, stage, info := s.Env.Stats, s.Env.Stage, model.Info()
 	limit := min(max(s.Batch.Max, 1), model.MaxBatch())
 	return &run{
-		Stage: s, model: model, info: model.Info(), limit: limit,
+		Stage: s, model: model, info: info, limit: limit,
 		prefix:  hex.EncodeToString(id[:]) + "-" + stage + "-",
 		frames:  make([]*pipeline.Frame, 0, limit),
 		answers: make([]pipeline.Answer, limit),
-		infer:   stats.Histogram(pipeline.InferSeconds, "stage", stage),
-		calls:   stats.Counter(pipeline.BatchFrames, "stage", stage),
+		infer:   stats.Histogram(pipeline.InferSeconds, "stage", stage, "provider", info.Provider),
+		calls:   stats.Counter(pipeline.BatchFrames, "stage", stage, "provider", info.Provider),
 		sources: map[string]*source{},
 		missed:  map[place]uint64{},
 	}, nil

@@ -145,7 +145,7 @@ func TestAFrameBecomesAResult(t *testing.T) {
 		if l := r.Latency; l.Receive != 0.03 || l.Decode != 0.015 || l.Queue != 0.005 || l.Infer != 0 {
 			t.Errorf("latency %+v", l)
 		}
-		if n := b.count(pipeline.FramesAnalysed, "source", "gate"); n != 1 {
+		if n := b.count(pipeline.FramesAnalysed, "source", "gate", "provider", "cpu"); n != 1 {
 			t.Errorf("%d frames analysed", n)
 		}
 		close(b.stop)

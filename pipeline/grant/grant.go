@@ -4,6 +4,7 @@ package grant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -79,9 +80,9 @@ func (n *Network) ListenPacket(ctx context.Context, network, address string) (ne
 	}
 	udp, ok := conn.(*net.UDPConn)
 	if !ok {
-		return nil, fmt.Errorf("listen %s: %w (media comes over UDP only)", network, pipeline.ErrNotGranted)
+		return nil, errors.Join(fmt.Errorf("listen %s: %w (media comes over UDP only)", network, pipeline.ErrNotGranted), conn.Close())
 	}
-	return &packetConn{UDPConn: udp, network: n}, nil
+	return &packetConn{PacketConn: udp, udp: udp, network: n}, nil
 }
 
 // String names the endpoints, for messages.
@@ -115,9 +116,13 @@ func (n *Network) knows(a netip.Addr) bool {
 
 // packetConn sends only to known peers and drops what comes from others.
 type packetConn struct {
-	*net.UDPConn
+	net.PacketConn
+	udp     *net.UDPConn
 	network *Network
 }
+
+// SetReadBuffer sets the size of the socket's receive buffer in bytes.
+func (c *packetConn) SetReadBuffer(size int) error { return c.udp.SetReadBuffer(size) }
 
 // WriteTo sends a packet, to a known peer only.
 func (c *packetConn) WriteTo(p []byte, to net.Addr) (int, error) {
@@ -125,18 +130,18 @@ func (c *packetConn) WriteTo(p []byte, to net.Addr) (int, error) {
 	if !ok || !c.network.knows(udp.AddrPort().Addr()) {
 		return 0, fmt.Errorf("send to %s: %w", to, pipeline.ErrNotGranted)
 	}
-	return c.UDPConn.WriteTo(p, to)
+	return c.PacketConn.WriteTo(p, to)
 }
 
 // ReadFrom returns the next packet that a known peer sent.
 func (c *packetConn) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
-		n, from, err := c.UDPConn.ReadFrom(p)
+		n, from, err := c.udp.ReadFromUDPAddrPort(p)
 		if err != nil {
-			return n, from, err
+			return n, nil, err
 		}
-		if udp, ok := from.(*net.UDPAddr); ok && c.network.knows(udp.AddrPort().Addr()) {
-			return n, from, nil
+		if c.network.knows(from.Addr()) {
+			return n, net.UDPAddrFromAddrPort(from), nil
 		}
 	}
 }

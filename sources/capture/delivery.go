@@ -28,7 +28,7 @@ type made struct {
 }
 
 func newDelivery(s *Stage) *delivery {
-	labels := []string{"stage", s.Env.Stage, "source", s.Name}
+	labels := []string{"stage", s.Env.Stage, "source", s.Env.Stage}
 	return &delivery{
 		stage: s, frames: &pipeline.FramePool{},
 		sent:    s.Env.Stats.Counter(pipeline.FramesSent, labels...),
@@ -95,7 +95,7 @@ func (d *delivery) frame(p *picture.Picture, w *pipeline.Wish, region pipeline.R
 }
 
 func (d *delivery) fill(f *pipeline.Frame, p *picture.Picture, w *pipeline.Wish, region pipeline.Region) {
-	f.Source, f.Region, f.Sequence, f.Color = d.stage.Name, region.Name, p.Sequence, w.Color
+	f.Source, f.Region, f.Sequence, f.Color = d.stage.Env.Stage, region.Name, p.Sequence, w.Color
 	f.Times = pipeline.Times{Captured: p.Captured, Origin: p.Origin, Received: p.Received}
 	if d.stage.Config.Staleness > 0 {
 		f.Deadline = p.Received.Add(d.stage.Config.Staleness)

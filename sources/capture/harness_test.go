@@ -90,7 +90,7 @@ func newRig(config sources.Config, source fake) *rig {
 		config.Decoder = "software"
 	}
 	r.stage = &Stage{
-		Name: "gate", Source: source, Config: config, Links: []*pipeline.FrameLink{r.link},
+		Source: source, Config: config, Links: []*pipeline.FrameLink{r.link},
 		Backoff: pipeline.Backoff{Least: time.Millisecond, Most: time.Millisecond},
 		Env: pipeline.Env{
 			Device: "device", Stage: "gate", Stats: r.stats, Log: slog.New(slog.NewTextHandler(r.log, nil)),

@@ -7,6 +7,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -19,16 +20,16 @@ import (
 
 // steady is how long pictures must have come over a connection to make the failures before it
 // forgotten.
-const steady = time.Minute
+const steady = 10 * time.Second
 
 // Stage is a capture stage. All fields are set before Run is called.
 type Stage struct {
-	Name   string // of the source, as in the pipeline file
 	Source pipeline.Source
 	Config sources.Config
 	Links  []*pipeline.FrameLink
 	Env    pipeline.Env
-	// Backoff says how long to wait before connecting again; the zero value has good defaults.
+	// Backoff says how long to wait before connecting again; zero: 500 ms to 30 s, so that a camera
+	// that is back is soon seen.
 	Backoff pipeline.Backoff
 
 	sequence uint64 // of the unit received last; goes on when Run is called again
@@ -88,7 +89,7 @@ func (s *Stage) Run(ctx context.Context, stop <-chan struct{}) error {
 func (s *Stage) guard(work func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("capture %s: panic: %v\n%s", s.Name, p, debug.Stack())
+			err = fmt.Errorf("capture %s: panic: %v\n%s", s.Env.Stage, p, debug.Stack())
 		}
 	}()
 	return work()
@@ -108,17 +109,17 @@ type run struct {
 }
 
 func newRun(s *Stage) *run {
-	stats, labels := s.Env.Stats, []string{"stage", s.Env.Stage, "source", s.Name}
+	stats, labels := s.Env.Stats, []string{"stage", s.Env.Stage, "source", s.Env.Stage}
 	r := &run{
 		stage:      s,
-		status:     newReporter(s.Env, s.Name),
+		status:     newReporter(s.Env, s.Env.Stage),
 		received:   stats.Counter(pipeline.FramesReceived, labels...),
 		bytes:      stats.Counter(pipeline.BytesReceived, labels...),
 		lost:       stats.Counter(pipeline.PacketsLost, labels...),
 		reconnects: stats.Counter(pipeline.Reconnects, labels...),
 		up:         stats.Gauge(pipeline.SourceUp, labels...),
 	}
-	drops := stats.Drops(s.Env.Stage, s.Name)
+	drops := stats.Drops(s.Env.Stage, s.Env.Stage)
 	r.queue = newQueue(drops)
 	r.worker = newWorker(s, r.queue, r.status, drops)
 	return r
@@ -136,19 +137,25 @@ func (r *run) receive(ctx context.Context) (finished bool, err error) {
 		case err == nil:
 			return true, nil
 		case pipeline.IsPermanent(err):
-			return false, fmt.Errorf("receive %s: %w", r.stage.Name, err)
+			return false, fmt.Errorf("receive %s: %w", r.stage.Env.Stage, err)
 		}
 		if !r.connected.IsZero() && time.Since(r.connected) >= steady {
 			attempt = 1
 		}
 		r.queue.interrupt()
-		wait := r.stage.Backoff.Wait(attempt)
+		wait := r.backoff().Wait(attempt)
 		r.status.offline(err, wait)
 		if !sleep(ctx, wait) {
 			return false, nil
 		}
 		r.reconnects.Add(1)
 	}
+}
+
+func (r *run) backoff() pipeline.Backoff {
+	b := r.stage.Backoff
+	b.Most = cmp.Or(b.Most, 30*time.Second)
+	return b
 }
 
 func over(ctx context.Context) bool { return ctx.Err() != nil }

@@ -195,7 +195,7 @@ func TestTheWaitGrowsUntilPicturesHaveComeForAWhile(t *testing.T) {
 		if err := end(); err != nil {
 			t.Error(err)
 		}
-		if wait := began[7].Sub(began[6]); wait < 48*time.Second || wait > 64*time.Second {
+		if wait := began[7].Sub(began[6]); wait < 22*time.Second || wait > 30*time.Second {
 			t.Errorf("the seventh wait was %v", wait)
 		}
 		if wait := began[8].Sub(began[7]) - 2*steady; wait > time.Second {

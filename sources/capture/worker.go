@@ -51,7 +51,7 @@ type worker struct {
 }
 
 func newWorker(s *Stage, q *queue, status *reporter, drops pipeline.Drops) *worker {
-	labels := []string{"stage", s.Env.Stage, "source", s.Name}
+	labels := []string{"stage", s.Env.Stage, "source", s.Env.Stage}
 	w := &worker{
 		stage: s, queue: q, status: status, drops: drops,
 		delivery: newDelivery(s),
@@ -275,7 +275,7 @@ func (w *worker) takePicture(p *picture.Picture) {
 func (w *worker) deliver(p *picture.Picture) {
 	sent, err := w.delivery.send(p)
 	if err != nil {
-		w.failed = fmt.Errorf("capture %s: %w", w.stage.Name, err)
+		w.failed = fmt.Errorf("capture %s: %w", w.stage.Env.Stage, err)
 		w.drops.Add(pipeline.DropStopping, 1)
 	} else if sent == 0 {
 		w.drops.Add(pipeline.DropNoConsumer, 1)

@@ -32,6 +32,10 @@ type Harness struct {
 	Patience time.Duration
 	// Left returns what can be found of a box outside Spec.Dir, in words: processes, containers.
 	Left func(spec driver.Spec) []string
+	// TellsExit says that the exit status of an adopted box is known.
+	TellsExit bool
+	// Stage is the suite's program, see BuildStage; "" is to build it.
+	Stage string
 	// Arch is GOARCH of the stage's program; "" is this machine's.
 	Arch string
 	// Skip has the reason why a test can't be passed by this kind of box, by the test's name.
@@ -49,7 +53,7 @@ func Run(t *testing.T, h Harness) {
 		t.Skipf("no %s box runs here: %v", d.Name(), p.Err)
 	}
 	t.Logf("%s on %s\nprotects: %q\nlacks: %q", d.Name(), p.Engine, p.Protect, p.Lacks)
-	s := &suite{Harness: h, driver: d, workshop: newWorkshop(t, h.Arch)}
+	s := &suite{Harness: h, driver: d, workshop: newWorkshop(t, h)}
 	for _, group := range [][]test{life(), failures(), recoveries(), isolation(), limits()} {
 		for _, test := range group {
 			t.Run(test.name, func(t *testing.T) {

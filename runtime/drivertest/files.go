@@ -27,15 +27,26 @@ type workshop struct {
 	secret string // a file outside the closure that anyone may read
 }
 
-func newWorkshop(t *testing.T, arch string) *workshop {
+// BuildStage builds the suite's program for an architecture; "" is this machine's.
+func BuildStage(t *testing.T, arch string) string {
 	t.Helper()
-	dir := t.TempDir()
-	program, data := filepath.Join(dir, "stage"), filepath.Join(dir, "labels")
+	program := filepath.Join(t.TempDir(), "stage")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "sightline/runtime/drivertest/stage")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+arch)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the stage: %v\n%s", err, out)
 	}
+	return program
+}
+
+func newWorkshop(t *testing.T, h Harness) *workshop {
+	t.Helper()
+	program := h.Stage
+	if program == "" {
+		program = BuildStage(t, h.Arch)
+	}
+	dir := t.TempDir()
+	data := filepath.Join(dir, "labels")
 	w := &workshop{dir: filepath.Join(dir, "store"), secret: filepath.Join(dir, "secret")}
 	for name, text := range map[string]string{data: Data, w.secret: "secret"} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {

@@ -148,7 +148,7 @@ func (o *order) rules() []rule {
 	}
 	rules = append(rules, rule{"/sys", readFiles})
 	if o.Root == "" {
-		return append(rules, rule{o.Folder, runFiles}, rule{"/proc/cpuinfo", readFiles}, rule{"/proc/meminfo", readFiles})
+		return append(rules, rule{".", runFiles}, rule{"/proc/cpuinfo", readFiles}, rule{"/proc/meminfo", readFiles})
 	}
 	rules = append(rules, rule{"/proc", readFiles})
 	entries, err := os.ReadDir("/")

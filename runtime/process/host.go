@@ -49,12 +49,15 @@ func ways() []way {
 	}
 }
 
-// explore tries what works here.
-func explore(ctx context.Context, command []string) (*host, error) {
+// explore tries what works here, the best way first.
+func explore(ctx context.Context, command []string, among []way) (*host, error) {
+	if among == nil {
+		among = ways()
+	}
 	h := &host{landlock: landlockVersion(), seccomp: haveSeccomp()}
 	h.groups, h.limiting = findGroups()
 	var errs []error
-	for _, w := range ways() {
+	for _, w := range among {
 		h.way = w
 		err := h.try(ctx, command)
 		if err == nil {

@@ -46,6 +46,8 @@ type Driver struct {
 	// the running program.
 	Command []string
 
+	ways []way // tests choose; nil is all
+
 	mu    sync.Mutex
 	found *host // what can be had here; nil until it was tried
 }
@@ -73,7 +75,7 @@ func (d *Driver) host(ctx context.Context) (*host, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.found == nil {
-		found, err := explore(ctx, d.command())
+		found, err := explore(ctx, d.command(), d.ways)
 		if err != nil {
 			return nil, err
 		}

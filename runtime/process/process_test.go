@@ -1,11 +1,18 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"sightline/runtime/driver"
 	"sightline/runtime/drivertest"
@@ -21,13 +28,30 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func newDriver() driver.Driver { return New() }
+// Variables of the environment by which a test starts this program as another user.
+const (
+	wayVariable   = "SIGHTLINE_TEST_WAY"
+	stageVariable = "SIGHTLINE_TEST_STAGE"
+)
+
+// newDriver returns the driver, which goes the way that the environment says.
+func newDriver() driver.Driver {
+	d := New()
+	if os.Getenv(wayVariable) == "plain" {
+		d.ways = []way{{ownUser: os.Geteuid() == 0}}
+	}
+	return d
+}
 
 // left finds what there is of a box in the process table and among the cgroups.
 func left(spec driver.Spec) []string {
 	var found []string
 	names, _ := filepath.Glob("/proc/[0-9]*")
 	for _, name := range names {
+		pid, err := strconv.Atoi(filepath.Base(name))
+		if s, statErr := readStat(pid); err != nil || statErr != nil || s.dead() {
+			continue // who inherits a box whose supervisor was killed may be slow to reap it
+		}
 		cgroup, _ := os.ReadFile(name + "/cgroup") // gone meanwhile
 		status, _ := os.ReadFile(name + "/status")
 		user := fmt.Sprintf("\nUid:\t%d\t", uidOf(spec.ID))
@@ -48,6 +72,62 @@ func left(spec driver.Spec) []string {
 	return found
 }
 
-func TestDriver(t *testing.T) {
-	drivertest.Run(t, drivertest.Harness{New: newDriver, Left: left})
+// tellsExit says that the kernel tells of the end of processes that are not children.
+func tellsExit() bool {
+	watch, err := watchExit(os.Getpid(), 0)
+	if err != nil {
+		return false
+	}
+	defer watch.file.Close()
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, watch.file.Fd(), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
+	return errno == 0
 }
+
+func harness() drivertest.Harness {
+	return drivertest.Harness{New: newDriver, Left: left, TellsExit: tellsExit(), Stage: os.Getenv(stageVariable)}
+}
+
+func TestDriver(t *testing.T) {
+	h := harness()
+	if os.Getenv(wayVariable) == "plain" {
+		h.Skip = map[string]string{"a box has its closure": "without a mount namespace it is the working directory, not the root"}
+		if os.Geteuid() != 0 {
+			h.Skip["a box can't end its supervisor"] = "a kernel without namespaces and without Landlock 6 lets it"
+		}
+	}
+	drivertest.Run(t, h)
+}
+
+// testAs runs the suite once more in another process.
+func testAs(t *testing.T, uid uint32, way string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become other users")
+	}
+	stage := drivertest.BuildStage(t, "")
+	dir, err := os.MkdirTemp("", "suite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	program := filepath.Join(dir, "stage")
+	if err := errors.Join(os.Rename(stage, program), os.Chmod(program, 0o755), os.Chown(dir, int(uid), int(uid))); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.v", "-test.run=^TestDriver$", "-test.timeout=5m")
+	command.Dir = dir
+	command.Env = []string{"TMPDIR=" + dir, wayVariable + "=" + way, stageVariable + "=" + program}
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+	t.Logf("as user %d:\n%s", uid, out)
+}
+
+func TestDriverOfAUserWithoutPrivileges(t *testing.T) { testAs(t, 65534, "") }
+
+func TestDriverWithoutNamespaces(t *testing.T) { testAs(t, 0, "plain") }
+
+func TestDriverOfAUserWithoutNamespaces(t *testing.T) { testAs(t, 65534, "plain") }

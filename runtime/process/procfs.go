@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -15,11 +16,12 @@ const clockTick = time.Second / 100
 // stat is what matters of /proc/<pid>/stat (proc_pid_stat(5)).
 type stat struct {
 	PID     int
-	State   byte          // Z and X: dead
-	Session int           // field 6
-	CPU     time.Duration // fields 14 and 15
-	Started uint64        // field 22, in clock ticks since boot
-	RSS     int64         // field 24, in bytes
+	State   byte               // Z and X: dead
+	Session int                // field 6
+	CPU     time.Duration      // fields 14 and 15
+	Started uint64             // field 22, in clock ticks since boot
+	RSS     int64              // field 24, in bytes
+	Exit    syscall.WaitStatus // field 52, of the dead, 0 where the kernel keeps it to itself
 }
 
 // readStat returns the stat of a process; an error that is os.ErrNotExist or ESRCH when there is none.
@@ -36,7 +38,7 @@ func parseStat(data []byte) (stat, error) {
 	front, rest, ok := cutLast(data, ')')
 	pid, _, _ := strings.Cut(string(front), " ")
 	fields := strings.Fields(string(rest))
-	if !ok || len(fields) < 22 || fields[0] == "" {
+	if !ok || len(fields) < 50 || fields[0] == "" {
 		return stat{}, fmt.Errorf("process status %.80q is not of the form of proc_pid_stat(5)", data)
 	}
 	s := stat{State: fields[0][0]}
@@ -53,6 +55,7 @@ func parseStat(data []byte) (stat, error) {
 	s.CPU = time.Duration(number(fields[14-3])+number(fields[15-3])) * clockTick
 	s.Started = uint64(number(fields[22-3]))
 	s.RSS = number(fields[24-3]) * int64(os.Getpagesize())
+	s.Exit = syscall.WaitStatus(number(fields[52-3]))
 	return s, err
 }
 

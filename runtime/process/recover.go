@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -62,7 +61,7 @@ func adopt(r record, spec driver.Spec) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	exit, err := watchExit(r.PID)
+	exit, err := watchExit(r.PID, r.Started)
 	if err != nil {
 		return nil, errors.Join(err, child.Release())
 	}
@@ -81,9 +80,13 @@ func adopt(r record, spec driver.Spec) (*box, error) {
 }
 
 // exitWatch awaits the end of a process that is not a child.
-type exitWatch struct{ file *os.File }
+type exitWatch struct {
+	file    *os.File // pidfd
+	pid     int
+	started uint64
+}
 
-func watchExit(pid int) (*exitWatch, error) {
+func watchExit(pid int, started uint64) (*exitWatch, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err == unix.ESRCH {
 		return nil, driver.ErrGone
@@ -91,14 +94,11 @@ func watchExit(pid int) (*exitWatch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
-	return &exitWatch{os.NewFile(uintptr(fd), "pidfd")}, nil
+	return &exitWatch{os.NewFile(uintptr(fd), "pidfd"), pid, started}, nil
 }
 
-// reapTime is how long the end of a process is known before its new parent has asked for it.
-const reapTime = time.Second
-
-// wait returns the status with which the process ended, where the kernel tells those who are not
-// its parent (Linux 6.15).
+// wait returns the status with which the process ended, where it is to be known by those who are
+// not its parent: while it waits for being reaped, and since Linux 6.15 afterwards.
 func (e *exitWatch) wait() (status syscall.WaitStatus, known bool) {
 	defer e.file.Close()
 	conn, err := e.file.SyscallConn()
@@ -116,16 +116,17 @@ func (e *exitWatch) wait() (status syscall.WaitStatus, known bool) {
 	if err != nil {
 		return 0, false
 	}
-	_ = conn.Control(func(fd uintptr) { status, known = exitStatus(fd) })
+	_ = conn.Control(func(fd uintptr) { status, known = e.exitStatus(fd) })
 	return status, known
 }
 
-func exitStatus(fd uintptr) (syscall.WaitStatus, bool) {
-	fds := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP: it was reaped
-	_, _ = unix.Poll(fds, int(reapTime/time.Millisecond))
+func (e *exitWatch) exitStatus(fd uintptr) (syscall.WaitStatus, bool) {
+	if s, err := readStat(e.pid); err == nil && s.Started == e.started && s.dead() {
+		return s.Exit, true
+	}
 	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, fd, unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
-	if e != 0 || info.Mask&unix.PIDFD_INFO_EXIT == 0 {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
+	if errno != 0 || info.Mask&unix.PIDFD_INFO_EXIT == 0 {
 		return 0, false
 	}
 	return syscall.WaitStatus(info.Exit_code), true

@@ -21,7 +21,7 @@ const processors = "/sys/devices/system/cpu"
 // needs a mount namespace of its own.
 func (o *order) enterRoot() error {
 	if o.Root == "" {
-		return os.Chdir(o.Cwd)
+		return o.enterFolder()
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keep mounts private: %w", err)
@@ -39,6 +39,25 @@ func (o *order) enterRoot() error {
 		return err
 	}
 	return o.pivot()
+}
+
+// Where a box without its own root has the folder of its wire open, so that it needn't be able to
+// come there from the root.
+const (
+	wireFD     = 100
+	wireHandle = "/proc/self/fd/100"
+)
+
+// enterFolder makes the closure the working directory.
+func (o *order) enterFolder() error {
+	fd, err := unix.Open(o.Wire, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: o.Wire, Err: err}
+	}
+	if err := unix.Dup3(fd, wireFD, 0); err != nil { // stays open in the stage
+		return fmt.Errorf("hand over %q: %w", o.Wire, err)
+	}
+	return errors.Join(unix.Close(fd), os.Chdir(o.Cwd))
 }
 
 // pivot makes the new root the root; see pivot_root(2), "pivot_root(".", ".")".

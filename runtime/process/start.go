@@ -132,12 +132,14 @@ func (s *starting) order() (*order, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Program = append(append(program, s.spec.Program[1:]...), s.spec.Socket)
+	socket = filepath.Join(wireHandle, filepath.Base(s.spec.Socket))
+	o.Program = append(append(program, s.spec.Program[1:]...), socket)
 	return o, nil
 }
 
-// commandIn returns how to run a program of a closure that is not the root folder: by its own
-// loader, with its own libraries.
+// commandIn returns how to run a program of a closure that is the working directory, but not the
+// root folder: by its own loader, with its own libraries. Paths are relative, as a box with its own
+// user needn't be able to come there from the root.
 func commandIn(folder, program string) ([]string, error) {
 	at := filepath.Join(folder, program)
 	f, err := elf.Open(at)
@@ -153,10 +155,10 @@ func commandIn(folder, program string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("program %q: %w", at, err)
 		}
-		loader := filepath.Join(folder, strings.TrimRight(string(data), "\x00"))
-		return []string{loader, "--inhibit-cache", "--library-path", filepath.Join(folder, closure.LibraryPath), at}, nil
+		loader := strings.TrimRight(string(data), "\x00")
+		return []string{"." + loader, "--inhibit-cache", "--library-path", "." + closure.LibraryPath, "." + program}, nil
 	}
-	return []string{at}, nil
+	return []string{"." + program}, nil
 }
 
 // admit lets a box that is another user through its folder to its socket, to nothing else.

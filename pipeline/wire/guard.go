@@ -52,19 +52,18 @@ type rate struct {
 	count int
 }
 
-// over counts one event and tells whether there were more than most in this window.
-func (r *rate) over(most int) bool {
+// over counts one event and tells whether there were more than most in this window. It looks at the
+// clock only when the count says that it must.
+func (r *rate) over(most int, now func() time.Time) bool {
 	if r.count++; r.count > 1 && r.count <= most {
 		return false
 	}
-	now := time.Now()
-	if r.count == 1 {
-		r.began = now
+	at := now()
+	if r.count == 1 || at.Sub(r.began) >= rateWindow {
+		r.began, r.count = at, 1
 		return false
 	}
-	quick := now.Sub(r.began) < rateWindow
-	r.began, r.count = now, 1
-	return quick
+	return true
 }
 
 // Read reads from the stream, and fails on what no honest multiplexer sends.
@@ -104,17 +103,17 @@ func (g *guard) checkHead() error {
 	if g.head[0] != 0 || kind > muxGoAway {
 		return fmt.Errorf("multiplexer frame of version %d, type %d: %w", g.head[0], kind, ErrMalformed)
 	}
-	if g.frames.over(maxFrames) {
+	if g.frames.over(maxFrames, time.Now) {
 		return fmt.Errorf("more than %d multiplexer frames a second: %w", maxFrames, ErrFlood)
 	}
-	if kind == muxPing && g.pings.over(maxPings) {
+	if kind == muxPing && g.pings.over(maxPings, time.Now) {
 		return fmt.Errorf("more than %d pings a second: %w", maxPings, ErrFlood)
 	}
 	if kind < muxPing && flags&muxSYN != 0 {
 		if stream == 0 || stream%2 != g.parity {
 			return fmt.Errorf("stream %d is not for the other side to open: %w", stream, ErrMalformed)
 		}
-		if g.syns.over(maxSYNs) {
+		if g.syns.over(maxSYNs, time.Now) {
 			return fmt.Errorf("more than %d streams opened a second: %w", maxSYNs, ErrFlood)
 		}
 	}

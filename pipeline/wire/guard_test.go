@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/yamux"
+
 	"sightline/pipeline"
 )
 
@@ -35,8 +37,6 @@ var muxBreaches = map[string]struct {
 	"stream zero":                      {muxFrame(0, 1, muxSYN, 0, 0), ErrMalformed},
 	"pings without end":                {bytes.Repeat(muxFrame(0, muxPing, muxSYN, 0, 1), maxPings+1), ErrFlood},
 	"streams without end":              {manyStreams(maxSYNs + 1), ErrFlood},
-	"more streams than there may be":   {manyStreams(maxStreams + 2), ErrFlood},
-	"frames without end":               {bytes.Repeat(muxFrame(0, 1, 0, 1, 0), maxFrames+1), ErrFlood},
 	"text":                             {[]byte(strings.Repeat("hello supervisor\n", 10)), ErrMalformed},
 	"an opening of no type":            {withOpening([]byte{200, 0, 0, 0, 0}), ErrUnexpected},
 	"an opening beyond all bounds":     {withOpening([]byte{byte(streamDial), 0xff, 0xff, 0xff, 0xff}), ErrTooLarge},
@@ -85,6 +85,62 @@ func TestAStageThatLiesOrFloodsLosesItsWireAndNothingElse(t *testing.T) {
 			noLeftovers(t)
 		})
 	}
+}
+
+func TestARateIsOfEachSecond(t *testing.T) {
+	var r rate
+	at := time.Unix(1000, 0)
+	now := func() time.Time { return at }
+	for range 3 { // three seconds of what is allowed
+		for n := range 10 {
+			if r.over(10, now) {
+				t.Fatalf("event %d is too much", n)
+			}
+		}
+		at = at.Add(rateWindow)
+	}
+	for range 10 {
+		r.over(10, now)
+	}
+	if !r.over(10, now) {
+		t.Error("the eleventh in a second is not too much")
+	}
+}
+
+func TestAStageWithMoreStreamsThanItsShareIsCutOff(t *testing.T) {
+	a, b := unixPair(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	opened := make(chan int, 1)
+	go func() {
+		if _, _, err := greet(b, Greeting{Kind: Publish, Nonce: nonce}); err != nil {
+			t.Error(err)
+		}
+		config := muxConfig(slog.New(slog.DiscardHandler))
+		config.AcceptBacklog = 1 // so that every stream waits for the one before to be accepted
+		mux, err := yamux.Client(b, config)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		n := 0
+		for ; err == nil; n++ {
+			_, err = mux.OpenStream()
+		}
+		mux.Close()
+		opened <- n
+	}()
+	box, err := Accept(ctx, a, BoxOptions{Ticket: ticket(Publish)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := box.Run(ctx); !errors.Is(err, ErrFlood) {
+		t.Errorf("error %v", err)
+	}
+	if n := receive(t, opened); n > maxStreams+4 {
+		t.Errorf("%d streams were opened", n)
+	}
+	noLeftovers(t)
 }
 
 func TestAStageThatStallsIsGivenUp(t *testing.T) {
@@ -262,7 +318,7 @@ func FuzzGuard(f *testing.F) {
 				}
 			}
 		}
-		whole, errWhole := read(1 << 20)
+		whole, errWhole := read(1 << 12)
 		parts, errParts := read(1 + size&0xff)
 		if (errWhole == io.EOF) != (errParts == io.EOF) {
 			t.Fatalf("%v, and in parts %v", errWhole, errParts)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -69,7 +70,17 @@ func (s *session) watch() {
 }
 
 // fail ends the session because of err; the first reason counts.
-func (s *session) fail(err error) { s.end(err) }
+func (s *session) fail(err error) { s.end(ended(err)) }
+
+// ended names the end of a wire what it is, however it came to light.
+func ended(err error) error {
+	for _, e := range []error{yamux.ErrSessionShutdown, yamux.ErrStreamClosed, yamux.ErrConnectionReset, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w (%v)", ErrEnded, err)
+		}
+	}
+	return err
+}
 
 // wait waits until the session has ended and all its goroutines with it, and says why it ended.
 func (s *session) wait() error {
@@ -104,7 +115,7 @@ func (s *session) lost(doing string, err error) error {
 	if s.ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", doing, context.Cause(s.ctx))
 	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return fmt.Errorf("%s: %w", doing, ended(err))
 }
 
 // accept hands every stream that the other side opens to handle, in a goroutine of its own, and

@@ -154,9 +154,6 @@ func (st *Stage) begin(s *session) error {
 }
 
 func (st *Stage) endOn(s *session, err error) {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("the supervisor closed a stream: %w", ErrEnded)
-	}
 	if err != nil {
 		s.fail(s.lost("serve the supervisor", err))
 	}

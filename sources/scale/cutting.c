@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_KEPT = 8 << 20 }; // bytes
+
 // The rows of the source that a row of the frame is made of are looked at once each, and remembered in
 // a ring as long as any row of the frame needs.
 struct sl_cutting {
@@ -10,6 +12,7 @@ struct sl_cutting {
 	int looked;           // rows of the source looked at so far
 	int reached;          // row of chroma that reach is of; -1: none
 	uint8_t *flags, *any; // of the rows in the ring: of each segment, of all
+	int16_t (*lost)[3][SL_SEGMENT]; // of the segments in the ring that have a flag; NULL: worked out at each use
 	uint8_t *reach;       // for each pixel of a row
 	uint8_t *u, *v, *few; // chroma of a row in bytes, and its reach
 	uint8_t *luma;        // a row of luma in bytes
@@ -28,6 +31,8 @@ sl_cutting *sl_cutting_open(const sl_plan *p)
 		c->ring = p->down[SL_LUMA].taps[y] > c->ring ? p->down[SL_LUMA].taps[y] : c->ring;
 	c->flags = calloc(c->ring, c->segments);
 	c->any = calloc(c->ring, 1);
+	if ((size_t)c->ring * c->segments * sizeof *c->lost <= MOST_KEPT)
+		c->lost = malloc((size_t)c->ring * c->segments * sizeof *c->lost);
 	c->reach = calloc(5, room);
 	int ok = c->flags && c->any && c->reach;
 	for (int i = 0; i < 3; i++) {
@@ -56,6 +61,7 @@ void sl_cutting_close(sl_cutting *c)
 	}
 	free(c->flags);
 	free(c->any);
+	free(c->lost);
 	free(c->reach);
 	free(c);
 }
@@ -66,14 +72,21 @@ void sl_cutting_begin(sl_cutting *c)
 	c->reached = -1;
 }
 
-static inline uint8_t narrow(const sl_plan *p, const uint8_t *sample)
+// Brings samples of two bytes to one, rounded.
+static inline __attribute__((always_inline)) void narrow(uint8_t *restrict out, const uint8_t *restrict from, int step, int n, int raise)
 {
-	if (!p->wide)
-		return sample[0];
-	uint16_t v;
-	memcpy(&v, sample, sizeof v); // all the processors this runs on are little-endian
-	uint32_t rounded = (uint16_t)(v << p->raise) + 128u;
-	return rounded > 0xff00 ? 255 : (uint8_t)(rounded >> 8);
+	for (int x = 0; x < n; x++) {
+		uint16_t v;
+		memcpy(&v, from + (ptrdiff_t)x * step, sizeof v); // all the processors this runs on are little-endian
+		uint32_t rounded = (uint16_t)(v << raise) + 128u;
+		out[x] = (uint8_t)((rounded > 0xff00 ? 0xff00 : rounded) >> 8);
+	}
+}
+
+static inline __attribute__((always_inline)) void pick(uint8_t *restrict out, const uint8_t *restrict from, int step, int n)
+{
+	for (int x = 0; x < n; x++)
+		out[x] = from[(ptrdiff_t)x * step];
 }
 
 // Returns the used part of a row of a component in bytes: as it lies in memory, or in room.
@@ -83,15 +96,14 @@ static const uint8_t *bytes(const sl_plan *p, uint8_t *room, const uint8_t *data
 	const int columns = p->columns[axis];
 	if (step == 1)
 		return from;
-	if (!p->wide && step == 2)
-		for (int x = 0; x < columns; x++)
-			room[x] = from[2 * x];
-	else if (p->wide && step == 2)
-		for (int x = 0; x < columns; x++)
-			room[x] = narrow(p, from + 2 * x);
+	if (p->wide && step == 2)
+		narrow(room, from, 2, columns, p->raise);
+	else if (p->wide)
+		narrow(room, from, step, columns, p->raise);
+	else if (step == 2)
+		pick(room, from, 2, columns);
 	else
-		for (int x = 0; x < columns; x++)
-			room[x] = narrow(p, from + (ptrdiff_t)x * step);
+		pick(room, from, step, columns);
 	return room;
 }
 
@@ -132,6 +144,12 @@ static row_bytes take_row(const sl_plan *p, const uint8_t *const data[3], const 
 	};
 }
 
+// Returns where to keep what a segment in the ring loses; room when there is no place for it.
+static int16_t (*place(const sl_cutting *c, int row, int segment, int16_t room[3][SL_SEGMENT]))[SL_SEGMENT]
+{
+	return c->lost ? c->lost[(size_t)(row % c->ring) * c->segments + segment] : room;
+}
+
 // Collects a segment; what is missing at the end of a row is grey.
 static void collect(const sl_plan *p, sl_colors *colors, const row_bytes *from, int segment)
 {
@@ -162,12 +180,12 @@ static void look(const sl_plan *p, const sl_kernel *kernel, const uint8_t *const
 	for (int i = 0; i < c->segments; i++) {
 		const int x = i * SL_SEGMENT;
 		sl_colors colors;
-		int16_t lost[3][SL_SEGMENT];
+		int16_t room[3][SL_SEGMENT];
 		flags[i] = 0;
 		if (columns - x >= SL_SEGMENT && !kernel->near(from.y + x, c->reach + x, p->black, p->white))
 			continue;
 		collect(p, &colors, &from, i);
-		flags[i] = (uint8_t)kernel->cut(lost, &colors, p->matrix);
+		flags[i] = (uint8_t)kernel->cut(place(c, row, i, room), &colors, p->matrix);
 		any |= flags[i];
 	}
 	c->any[row % c->ring] = any;
@@ -184,14 +202,18 @@ static void add_row(const sl_plan *p, const sl_kernel *kernel, const uint8_t *co
 {
 	sl_cutting *c = p->cutting;
 	const uint8_t *flags = c->flags + (size_t)(row % c->ring) * c->segments;
-	const row_bytes from = take_row(p, data, stride, row);
+	row_bytes from = {0};
+	if (!c->lost)
+		from = take_row(p, data, stride, row);
 	for (int i = 0; i < c->segments; i++) {
 		if (!flags[i])
 			continue;
-		sl_colors colors;
-		int16_t lost[3][SL_SEGMENT];
-		collect(p, &colors, &from, i);
-		kernel->cut(lost, &colors, p->matrix);
+		int16_t room[3][SL_SEGMENT], (*lost)[SL_SEGMENT] = place(c, row, i, room);
+		if (!c->lost) {
+			sl_colors colors;
+			collect(p, &colors, &from, i);
+			kernel->cut(lost, &colors, p->matrix);
+		}
 		for (int k = 0; k < 3; k++)
 			kernel->add(c->sums[k] + i * SL_SEGMENT, lost[k], weight);
 		filled->first = i < filled->first ? i : filled->first;

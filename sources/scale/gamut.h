@@ -26,8 +26,11 @@ SL_INLINE void sl_reach(uint8_t *restrict reach, const uint8_t *restrict u, cons
 SL_INLINE int sl_near(const uint8_t *restrict luma, const uint8_t *restrict reach, int bottom, int top)
 {
 	uint8_t any = 0;
-	for (int i = 0; i < SL_SEGMENT; i++)
-		any |= (uint8_t)((luma[i] + reach[i] > top) | (luma[i] < bottom + reach[i]));
+	for (int i = 0; i < SL_SEGMENT; i++) {
+		uint8_t high = reach[i] > top ? 0 : (uint8_t)(top - reach[i]);
+		uint8_t low = reach[i] > 255 - bottom ? 255 : (uint8_t)(bottom + reach[i]);
+		any |= (uint8_t)((luma[i] > high) | (luma[i] < low));
+	}
 	return any != 0;
 }
 

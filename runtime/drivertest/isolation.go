@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"sightline/runtime/driver"
 )
 
@@ -16,8 +18,10 @@ func isolation() []test {
 		{"a box has its closure", testClosure},
 		{"a box has no environment", testEnvironment},
 		{"a box has no network", testNetwork},
+		{"a box can't dial the wire of another", testOtherWire},
 		{"a box reads nothing outside its closure", testReads},
 		{"a box writes nowhere", testWrites},
+		{"a box inherits no open file of its supervisor", testDescriptors},
 		{"a box has no privileges, and gets none", testPrivileges},
 		{"a box can't end its supervisor", testKillsNobody},
 	}
@@ -60,6 +64,15 @@ func testNetwork(t *testing.T, s *suite) {
 	}
 }
 
+func testOtherWire(t *testing.T, s *suite) {
+	other := s.room(t)
+	other.start()
+	_, k := s.room(t).start()
+	if answer, ok := k.ask("dial unix %s", other.spec.Socket); ok {
+		t.Errorf("dials it: %s", answer)
+	}
+}
+
 func testReads(t *testing.T, s *suite) {
 	r := s.room(t)
 	_, k := r.start()
@@ -79,6 +92,25 @@ func testWrites(t *testing.T, s *suite) {
 	for _, path := range []string{"/new", "/stage", DataPath, "/model/new", filepath.Join(r.spec.Dir, "new"), filepath.Dir(s.workshop.secret) + "/new", s.workshop.secret, "/etc/new"} {
 		if answer, ok := k.ask("write %s", path); ok {
 			t.Errorf("writes %s: %s", path, answer)
+		}
+	}
+}
+
+func testDescriptors(t *testing.T, s *suite) {
+	fd, err := unix.Open(s.workshop.secret, unix.O_RDONLY, 0) // is inherited by what is started
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	const high = 700
+	if err := unix.Dup3(fd, high, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(high)
+	_, k := s.room(t).start()
+	for _, fd := range []int{fd, high} {
+		if _, ok := k.ask("descriptor %d", fd); ok {
+			t.Errorf("reads from descriptor %d", fd)
 		}
 	}
 }

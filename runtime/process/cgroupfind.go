@@ -81,17 +81,16 @@ func unescape(text string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
 }
 
-// findGroups returns the folders in which cgroups of boxes can be made, made and tried, and why
-// controllers are missing.
-func findGroups() (groups, []error) {
+// findGroups returns the folders in which cgroups of boxes can be made, tried, and by controller
+// why one is missing.
+func findGroups(unifiedOnly bool) (groups, map[string]error) {
 	mountinfo, err1 := os.ReadFile("/proc/self/mountinfo")
 	cgroup, err2 := os.ReadFile("/proc/self/cgroup")
 	if err := errors.Join(err1, err2); err != nil {
-		return groups{}, []error{err}
+		return groups{}, forAll(err)
 	}
 	all := hierarchies(string(mountinfo), string(cgroup))
-	found, errs := findV1(all)
-	if len(found.Folders) > 0 || len(errs) > 0 {
+	if found, errs := findV1(all); !unifiedOnly && len(found.Folders)+len(errs) > 0 {
 		return found, errs
 	}
 	for _, h := range all {
@@ -99,24 +98,32 @@ func findGroups() (groups, []error) {
 			return findV2(h)
 		}
 	}
-	return groups{}, []error{errors.New("no cgroups are mounted")}
+	return groups{}, forAll(errors.New("no cgroups are mounted"))
 }
 
-func findV1(all []hierarchy) (groups, []error) {
-	found := groups{Folders: map[string]string{}}
-	var errs []error
+func forAll(err error) map[string]error {
+	errs := map[string]error{}
+	for _, c := range controllers() {
+		errs[c] = err
+	}
+	return errs
+}
+
+func findV1(all []hierarchy) (groups, map[string]error) {
+	found, errs := groups{Folders: map[string]string{}}, map[string]error{}
 	for _, h := range all {
-		dir := filepath.Join(h.own, groupFolder)
 		if h.controllers == nil {
 			continue
 		}
-		if err := try(dir); err != nil {
-			errs = append(errs, fmt.Errorf("cgroup v1, %s: %w", strings.Join(h.controllers, ","), err))
-			continue
-		}
+		dir := filepath.Join(h.own, groupFolder)
+		err := try(dir)
 		_ = os.Remove(dir) // made again for each box; not while there are others
 		for _, c := range h.controllers {
-			found.Folders[c] = dir
+			if err != nil {
+				errs[c] = fmt.Errorf("cgroup v1: %w", err)
+			} else {
+				found.Folders[c] = dir
+			}
 		}
 	}
 	return found, errs
@@ -131,20 +138,19 @@ func try(dir string) error {
 	return os.Remove(probe)
 }
 
-func findV2(h hierarchy) (groups, []error) {
+func findV2(h hierarchy) (groups, map[string]error) {
 	parent, err := parentV2(h)
 	if err != nil {
-		return groups{}, []error{err}
+		return groups{}, forAll(err)
 	}
 	dir := filepath.Join(parent, groupFolder)
 	if err := try(dir); err != nil {
-		return groups{}, []error{fmt.Errorf("cgroup v2: %w", err)}
+		return groups{}, forAll(fmt.Errorf("cgroup v2: %w", err))
 	}
-	found := groups{Unified: true, Folders: map[string]string{"": dir}}
-	var errs []error
+	found, errs := groups{Unified: true, Folders: map[string]string{"": dir}}, map[string]error{}
 	for _, c := range []string{"memory", "cpu", "pids"} {
-		if err := errors.Join(enable(parent, c), enable(dir, c)); err != nil {
-			errs = append(errs, fmt.Errorf("cgroup v2 without the %s controller: %w", c, err))
+		if err := enable(c, parent, dir); err != nil {
+			errs[c] = fmt.Errorf("cgroup v2 without the %s controller: %w", c, err)
 			continue
 		}
 		found.Folders[c] = dir
@@ -152,8 +158,14 @@ func findV2(h hierarchy) (groups, []error) {
 	return found, errs
 }
 
-func enable(dir, controller string) error {
-	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0)
+// enable lets the groups below the folders have a controller.
+func enable(controller string, dirs ...string) error {
+	for _, dir := range dirs {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parentV2 returns the group below which groups with controllers can be made: one that has no

@@ -1,13 +1,11 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -75,8 +73,8 @@ func (h *host) enforces(controller string) bool {
 }
 
 func (h *host) whyNot(controller string) string {
-	if err := errors.Join(h.limiting...); err != nil {
-		return strings.ReplaceAll(err.Error(), "\n", "; ")
+	if err := h.limiting[controller]; err != nil {
+		return err.Error()
 	}
 	return "there is no " + controller + " cgroup"
 }

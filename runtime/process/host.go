@@ -21,7 +21,7 @@ type host struct {
 	seccomp  bool
 	groups   groups // parents of the boxes' groups
 	lacks    []string
-	limiting []error // why controllers of cgroups are missing
+	limiting map[string]error // why controllers of cgroups are missing
 }
 
 // way is how far a box can be set apart.
@@ -50,16 +50,17 @@ func ways() []way {
 }
 
 // explore tries what works here, the best way first.
-func explore(ctx context.Context, command []string, among []way) (*host, error) {
+func (d *Driver) explore(ctx context.Context) (*host, error) {
+	among := d.ways
 	if among == nil {
 		among = ways()
 	}
 	h := &host{landlock: landlockVersion(), seccomp: haveSeccomp()}
-	h.groups, h.limiting = findGroups()
+	h.groups, h.limiting = findGroups(d.unified)
 	var errs []error
 	for _, w := range among {
 		h.way = w
-		err := h.try(ctx, command)
+		err := h.try(ctx, d.command())
 		if err == nil {
 			h.lacks = h.missing(errs)
 			return h, nil
@@ -139,14 +140,15 @@ func (h *host) missing(errs []error) []string {
 		}
 		return errs[0].Error()
 	}
-	say(!h.way.namespaces, "root folder, network and processes of its own: %s", reason())
+	say(!h.way.namespaces, "root folder and processes of its own, and unix sockets that its user may dial are in its reach: %s", reason())
+	say(!h.way.namespaces && !h.seccomp, "network none: %s", reason())
 	say(h.way.namespaces && !h.way.proc, "/proc: %s", reason())
 	say(!h.way.ownUser && os.Geteuid() != 0, "user of its own: the supervisor is not root, boxes run as its user")
 	say(!h.way.ownUser && os.Geteuid() == 0, "user of its own: %s", reason())
 	say(h.landlock == 0, "Landlock: the kernel doesn't have it (Linux 5.13 or later, CONFIG_SECURITY_LANDLOCK)")
 	say(!h.seccomp, "seccomp: the kernel doesn't have it (CONFIG_SECCOMP_FILTER)")
-	for _, err := range h.limiting {
-		lacks = append(lacks, "limits: "+err.Error())
+	for _, c := range limitable() {
+		say(!h.enforces(c), "limits of %s: %s", c, h.whyNot(c))
 	}
 	return lacks
 }
@@ -172,6 +174,9 @@ func (h *host) protects() []string {
 	if h.way.namespaces {
 		protect = append(protect, "closure as read-only root", "network none", "processes of its own")
 	}
+	if !h.way.namespaces && h.seccomp {
+		protect = append(protect, "network none, by seccomp")
+	}
 	if h.way.user {
 		protect = append(protect, "user namespace")
 	}
@@ -194,9 +199,12 @@ func (h *host) protects() []string {
 	return protect
 }
 
+// limitable are the controllers that a limit can be asked for of.
+func limitable() []string { return []string{"memory", "cpu", "pids"} }
+
 func (h *host) limits() []string {
 	var limits []string
-	for _, c := range []string{"memory", "cpu", "pids"} {
+	for _, c := range limitable() {
 		if _, ok := h.groups.Folders[c]; ok {
 			limits = append(limits, c)
 		}

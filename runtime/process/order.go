@@ -8,6 +8,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -61,11 +63,11 @@ func Main(args []string) (code int, ok bool) {
 	}
 	debug.SetGCPercent(-1)
 	runtime.LockOSThread() // most of what confines is of the thread, and executing keeps this one
-	for _, fd := range []int{orderFD, answerFD, lockFD} {
-		unix.CloseOnExec(fd)
-	}
 	answer := os.NewFile(answerFD, "answer")
 	o, err := readOrder(os.NewFile(orderFD, "order"))
+	if err == nil {
+		err = keepDescriptors()
+	}
 	if err == nil {
 		err = o.carryOut()
 	}
@@ -74,6 +76,21 @@ func Main(args []string) (code int, ok bool) {
 		return 125, true
 	}
 	return 0, true
+}
+
+// keepDescriptors keeps all but the standard ones from the stage, also those that the supervisor was
+// itself given by who started it.
+func keepDescriptors() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 func readOrder(f *os.File) (*order, error) {
@@ -99,6 +116,7 @@ func (o *order) carryOut() error {
 		what string
 		do   func() error
 	}{
+		{"offer itself to the out-of-memory killer", offerItself},
 		{"open cgroups", func() (err error) { doors, err = o.openGroups(); return err }},
 		{"put root folder together", o.enterRoot},
 		{"limit resources", o.limit},
@@ -116,6 +134,22 @@ func (o *order) carryOut() error {
 		return nil
 	}
 	return fmt.Errorf("execute %q: %w", o.Program[0], syscall.Exec(o.Program[0], o.Program, nil))
+}
+
+// offered is the oom_score_adj of boxes: when the whole machine is short of memory the kernel is to
+// take a stage, which comes back, before the supervisor.
+const offered = 300
+
+func offerItself() error {
+	const file = "/proc/self/oom_score_adj"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if now, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil && now >= offered {
+		return nil // to lower it takes a privilege
+	}
+	return os.WriteFile(file, []byte(strconv.Itoa(offered)), 0)
 }
 
 // openGroups opens the ways into the cgroups while they can be seen.

@@ -46,7 +46,8 @@ type Driver struct {
 	// the running program.
 	Command []string
 
-	ways []way // tests choose; nil is all
+	ways    []way // tests choose; nil is all
+	unified bool  // tests choose cgroup v2 where there is v1 too
 
 	mu    sync.Mutex
 	found *host // what can be had here; nil until it was tried
@@ -75,7 +76,7 @@ func (d *Driver) host(ctx context.Context) (*host, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.found == nil {
-		found, err := explore(ctx, d.command(), d.ways)
+		found, err := d.explore(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -158,6 +158,13 @@ func outside(words []string) (string, error) {
 			return "", err
 		}
 		return "ok", unix.Kill(pid, unix.SIGKILL)
+	case "descriptor":
+		fd, err := strconv.Atoi(words[1])
+		if err != nil {
+			return "", err
+		}
+		_, err = unix.Read(fd, make([]byte, 1))
+		return "ok", err
 	case "namespace":
 		return "ok", unix.Unshare(unix.CLONE_NEWUSER)
 	}

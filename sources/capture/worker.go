@@ -84,13 +84,18 @@ func (w *worker) close() {
 	if w.decoder != nil {
 		_ = w.decoder.Reset()
 		w.drops.Add(pipeline.DropStopping, uint64(w.decoder.Missing()))
-		_ = w.decoder.Close()
+		w.shut()
 	}
+}
+
+func (w *worker) shut() {
+	_ = w.decoder.Close() // never fails
+	w.decoder = nil
 }
 
 // step deals with one unit. An error ends the stage.
 func (w *worker) step(it *item) error {
-	if it.gap || it.unit.Lost > 0 && it.unit.Codec != pipeline.MJPEG {
+	if it.gap || lossy(&it.unit) || !w.delivery.wanted() {
 		if err := w.interrupt(); err != nil {
 			return err
 		}
@@ -126,10 +131,13 @@ func (w *worker) drain() error {
 	return w.failed
 }
 
+// lossy tells whether packets are missing that the unit, or those after it, need. A JPEG needs no other
+// unit, and arrives whole or not at all.
+func lossy(u *pipeline.Unit) bool { return u.Lost > 0 && u.Codec != pipeline.MJPEG }
+
 // refuse returns why a unit is not decoded, or nothing.
 func (w *worker) refuse(u *pipeline.Unit) pipeline.Reason {
 	lone := w.inspector.NonReference(u)
-	lost := u.Lost > 0 && u.Codec != pipeline.MJPEG
 	switch {
 	case !w.delivery.wanted():
 		w.awaiting, w.late, w.seen = true, 0, time.Time{}
@@ -138,7 +146,7 @@ func (w *worker) refuse(u *pipeline.Unit) pipeline.Reason {
 		return pipeline.DropNotKeyframe
 	case w.behind(u):
 		return pipeline.DropBehind
-	case w.awaiting && lost:
+	case w.awaiting && lossy(u):
 		w.watch(errNoKeyframe)
 		return pipeline.DropDamaged
 	case w.awaiting && !u.Keyframe:
@@ -192,8 +200,7 @@ func (w *worker) prepare(codec pipeline.Codec) error {
 		if err := w.drain(); err != nil {
 			return err
 		}
-		_ = w.decoder.Close()
-		w.decoder = nil
+		w.shut()
 	}
 	d, err := decode.Open(decode.Options{Codec: codec, Decoder: w.stage.Config.Decoder})
 	if err != nil {
@@ -224,6 +231,9 @@ func (w *worker) decode(it *item) error {
 	if w.damaged != 0 && (w.damaged != it.sequence || !w.inspector.NonReference(&it.unit)) {
 		w.awaiting = true
 		w.reset()
+		if w.trouble != nil { // for long: perhaps the decoder itself is broken
+			w.shut()
+		}
 	}
 	if w.stage.Config.Sample.Every == sources.EveryKeyframe && w.pictures == 0 && !w.awaiting {
 		return w.drain() // or it would come out several keyframes later

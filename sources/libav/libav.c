@@ -17,7 +17,7 @@ static void keep(void *object, int level, const char *format, va_list arguments)
 	vsnprintf(line, sizeof line, format, arguments);
 	line[strcspn(line, "\r\n")] = '\0';
 	if (line[0] != '\0')
-		memcpy(first, line, sizeof first);
+		memcpy(first, line, strlen(line) + 1);
 }
 
 void sl_log_take_over(void)

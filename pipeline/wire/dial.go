@@ -21,7 +21,7 @@ const recDialled recordType = 48
 const (
 	dialNotGranted  = "not_granted"
 	dialRefused     = "refused"
-	dialTimeouted   = "timeout"
+	dialTimedOut   = "timeout"
 	dialUnreachable = "unreachable"
 	dialNoSuchHost  = "no_such_host"
 	dialFailed      = "failed"
@@ -45,7 +45,7 @@ type DialError struct {
 func (e *DialError) Error() string { return e.Reason }
 
 // Timeout implements net.Error.
-func (e *DialError) Timeout() bool { return e.Code == dialTimeouted }
+func (e *DialError) Timeout() bool { return e.Code == dialTimedOut }
 
 // Temporary implements net.Error.
 func (e *DialError) Temporary() bool { return e.Timeout() }
@@ -59,7 +59,7 @@ func (e *DialError) Unwrap() error {
 		return syscall.ECONNREFUSED
 	case dialUnreachable:
 		return syscall.EHOSTUNREACH
-	case dialTimeouted:
+	case dialTimedOut:
 		return os.ErrDeadlineExceeded
 	case dialNoSuchHost:
 		return &net.DNSError{Err: "no such host", Name: e.host, IsNotFound: true}
@@ -87,7 +87,7 @@ func dialled(conn net.Conn, err error) dialledBody {
 	case errors.As(err, &dns) && dns.IsNotFound:
 		d.Code = dialNoSuchHost
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		d.Code = dialTimeouted
+		d.Code = dialTimedOut
 	}
 	return d
 }
@@ -103,7 +103,7 @@ var _ pipeline.Network = (*network)(nil)
 func (n *network) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := n.dial(ctx, network, address)
 	if err != nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: address_{network, address}, Err: err}
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: textAddress{network, address}, Err: err}
 	}
 	return conn, nil
 }
@@ -149,17 +149,17 @@ func (n *network) ListenPacket(_ context.Context, _, address string) (net.Packet
 	return nil, fmt.Errorf("listen %s: %w (a box has no UDP: media comes over TCP)", address, pipeline.ErrNotGranted)
 }
 
-// address_ is an address that is only a text.
-type address_ struct{ network, text string }
+// textAddress is an address that is only a text.
+type textAddress struct{ network, text string }
 
-func (a address_) Network() string { return a.network }
-func (a address_) String() string  { return a.text }
+func (a textAddress) Network() string { return a.network }
+func (a textAddress) String() string  { return a.text }
 
 func parseAddress(network, text string) net.Addr {
 	if a, err := netip.ParseAddrPort(text); err == nil {
 		return net.TCPAddrFromAddrPort(a)
 	}
-	return address_{network, clip(text, maxName)}
+	return textAddress{network, clip(text, maxName)}
 }
 
 // Grant is the permission of a stage to reach one endpoint.

@@ -45,9 +45,13 @@ func Into(link *pipeline.ResultLink) *Inlet {
 }
 
 // Relay returns the inlet that passes messages on to all outboxes, and takes a message as safe once
-// the other side of each has acknowledged it: whoever relays may die without losing any.
+// the other side of each has acknowledged it: whoever relays may die without losing any. A message
+// whose passing on was cut short comes again, so an outbox may have it twice, with the same id.
 func Relay(to ...*Outbox) *Inlet {
 	return &Inlet{Deliver: func(ctx context.Context, m pipeline.Message, taken func()) error {
+		if len(to) == 0 {
+			taken()
+		}
 		var mu sync.Mutex
 		left := len(to)
 		one := func() {

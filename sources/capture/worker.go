@@ -217,16 +217,16 @@ func (w *worker) decode(it *item) error {
 	err := w.decoder.Decode(&it.unit, it.sequence, w.take)
 	w.seconds.Observe(time.Since(began) - w.spent)
 	w.settle()
+	if err != nil {
+		w.drops.Add(pipeline.DropDamaged, 1)
+		w.watch(err)
+		w.damaged = it.sequence
+	}
 	switch {
 	case w.failed != nil:
 		return w.failed
 	case errors.Is(err, decode.ErrRefused):
-		w.drops.Add(pipeline.DropStopping, 1)
 		return pipeline.Permanent(err)
-	case err != nil:
-		w.drops.Add(pipeline.DropDamaged, 1)
-		w.watch(err)
-		w.damaged = it.sequence
 	}
 	if w.damaged != 0 && (w.damaged != it.sequence || !w.inspector.NonReference(&it.unit)) {
 		w.awaiting = true

@@ -24,7 +24,8 @@ type benchFlags struct {
 	options bench.Options
 	size    string
 	soak    time.Duration
-	profile string
+	cpu     string // files for profiles of the pipeline
+	heap    string
 	file    string
 }
 
@@ -50,7 +51,8 @@ Nothing else should run on the machine meanwhile.`,
 	f.add(c)
 	c.Flags().BoolVar(&f.options.Overload, "overload", false, "let the model take 3 times as long as the pictures of all cameras leave it")
 	c.Flags().DurationVar(&f.soak, "soak", 0, "measure for so long instead, and judge whether memory grows (10m)")
-	c.Flags().StringVar(&f.profile, "cpuprofile", "", "write a processor profile of the pipeline to this file, for go tool pprof")
+	c.Flags().StringVar(&f.cpu, "cpuprofile", "", "write a processor profile of the pipeline to this file, for go tool pprof")
+	c.Flags().StringVar(&f.heap, "memprofile", "", "write a heap profile of the pipeline's end to this file")
 	c.AddCommand(newBenchStages(), newBenchRecord(), newBenchSite(), newBenchPipeline())
 	return c
 }
@@ -122,8 +124,8 @@ func newHarness(c *cobra.Command, f *benchFlags, table parts) *bench.Harness {
 		Fit: func() (*models.Fit, error) { return benchFit(f.options) },
 		Command: func(name string, args ...string) *exec.Cmd {
 			args = append([]string{"bench", name}, args...)
-			if name == "pipeline" && f.profile != "" {
-				args = append(args, "--cpuprofile", f.profile)
+			if name == "pipeline" {
+				args = append(args, "--cpuprofile", f.cpu, "--memprofile", f.heap)
 			}
 			if library := libraryOf(c); library != "" {
 				args = append(args, "--onnxruntime", library)
@@ -196,7 +198,7 @@ func newBenchSite() *cobra.Command {
 
 func newBenchPipeline() *cobra.Command {
 	var least time.Duration
-	var profile string
+	var cpu, heap string
 	c := &cobra.Command{
 		Use: "pipeline FILE", Short: "The pipeline of a bench: like run, and reads the clock", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -211,32 +213,47 @@ func newBenchPipeline() *cobra.Command {
 			ctx, cancel := bench.UntilInputEnds(c.Context(), c.InOrStdin())
 			defer cancel()
 			table, closeParts := newParts(libraryOf(c), c.OutOrStdout())
-			return errors.Join(profiled(profile, func() error {
+			return errors.Join(profiled(cpu, heap, func() error {
 				return runPipeline(ctx, p, stamped(table, least), log)
 			}), closeParts())
 		},
 	}
 	configs.AddFlags(c.Flags())
 	c.Flags().DurationVar(&least, "least", 0, "how long the model is to take at least")
-	c.Flags().StringVar(&profile, "cpuprofile", "", "write a processor profile to this file")
+	c.Flags().StringVar(&cpu, "cpuprofile", "", "write a processor profile to this file")
+	c.Flags().StringVar(&heap, "memprofile", "", "write a heap profile to this file at the end")
 	return c
 }
 
-// profiled runs do, with a processor profile of it in a file unless path is empty.
-func profiled(path string, do func() error) error {
+// profiled runs do, and writes a processor profile of it and a heap profile of its end to files, each
+// unless its path is empty.
+func profiled(cpu, heap string, do func() error) error {
+	end := func() error { return nil }
+	if cpu != "" {
+		f, err := os.Create(cpu)
+		if err != nil {
+			return fmt.Errorf("write processor profile: %w", err)
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return errors.Join(fmt.Errorf("write processor profile %q: %w", cpu, err), f.Close())
+		}
+		end = func() error {
+			pprof.StopCPUProfile()
+			return f.Close()
+		}
+	}
+	return errors.Join(do(), end(), writeHeap(heap))
+}
+
+func writeHeap(path string) error {
 	if path == "" {
-		return do()
+		return nil
 	}
 	f, err := os.Create(path)
 	if err != nil {
-		return fmt.Errorf("write profile: %w", err)
+		return fmt.Errorf("write heap profile: %w", err)
 	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return errors.Join(fmt.Errorf("write profile %q: %w", path, err), f.Close())
-	}
-	err = do()
-	pprof.StopCPUProfile()
-	return errors.Join(err, f.Close())
+	return errors.Join(pprof.Lookup("heap").WriteTo(f, 0), f.Close())
 }
 
 // stamped is a table whose classifiers read the clock in the pictures.

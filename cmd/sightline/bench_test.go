@@ -44,8 +44,8 @@ func newTestHarness(t *testing.T, f *benchFlags) *bench.Harness {
 // That the figures are good is not the business of these tests.
 
 func TestBenchMeasuresAWholePipeline(t *testing.T) {
-	profile := filepath.Join(t.TempDir(), "profile")
-	report, err := newTestHarness(t, &benchFlags{profile: profile, options: bench.Options{
+	cpu, heap := filepath.Join(t.TempDir(), "cpu"), filepath.Join(t.TempDir(), "heap")
+	report, err := newTestHarness(t, &benchFlags{cpu: cpu, heap: heap, options: bench.Options{
 		Cameras: 2, Size: bench.Size{Width: 320, Height: 180}, FPS: 10, For: 2 * time.Second, Staleness: 5 * time.Second,
 		Model: "gate", Provider: "cpu", Transport: "tcp",
 	}}).Run(t.Context())
@@ -67,8 +67,10 @@ func TestBenchMeasuresAWholePipeline(t *testing.T) {
 	if text := report.Table(); !strings.Contains(text, "capture to received") || !strings.Contains(text, "camera02") {
 		t.Errorf("the table is:\n%s", text)
 	}
-	if info, err := os.Stat(profile); err != nil || info.Size() == 0 {
-		t.Errorf("the profile is %v, %v", info, err)
+	for _, profile := range []string{cpu, heap} {
+		if info, err := os.Stat(profile); err != nil || info.Size() == 0 {
+			t.Errorf("the profile is %v, %v", info, err)
+		}
 	}
 }
 

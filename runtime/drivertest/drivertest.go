@@ -225,15 +225,20 @@ func greet(wire net.Listener, patience time.Duration) (*talk, error) {
 // ask sends a line and returns the answer; ok is false when the box says that it was refused.
 func (k *talk) ask(format string, args ...any) (answer string, ok bool) {
 	k.t.Helper()
-	if _, err := fmt.Fprintf(k.conn, format+"\n", args...); err != nil {
-		k.t.Fatal(err)
-	}
-	line, err := k.lines.ReadString('\n')
+	line := fmt.Sprintf(format, args...)
+	answer, err := k.exchange(line)
 	if err != nil {
-		k.t.Fatalf("the box doesn't answer %q: %v", fmt.Sprintf(format, args...), err)
+		k.t.Fatalf("ask the box to %q: %v", line, err)
 	}
-	line = strings.TrimSpace(line)
-	return line, !strings.HasPrefix(line, "error: ")
+	return answer, !strings.HasPrefix(answer, "error: ")
+}
+
+func (k *talk) exchange(line string) (answer string, err error) {
+	if _, err := fmt.Fprintln(k.conn, line); err != nil {
+		return "", err
+	}
+	answer, err = k.lines.ReadString('\n')
+	return strings.TrimSpace(answer), err
 }
 
 // tell sends a line that has no answer.

@@ -53,23 +53,37 @@ func newWorkshop(t *testing.T, h Harness) *workshop {
 			t.Fatal(err)
 		}
 	}
-	c, err := closure.Compute(closure.Spec{Program: program, Data: []closure.Input{{From: data, To: DataPath}}})
+	w.digest = keep(t, w.dir, closure.Spec{Program: program, Data: []closure.Input{{From: data, To: DataPath}}})
+	return w
+}
+
+// Closure computes a closure for a driver's own tests, and keeps it in a store until the test ends.
+func Closure(t *testing.T, spec closure.Spec) driver.Files {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "store")
+	return &files{dir: dir, digest: keep(t, dir, spec)}
+}
+
+func keep(t *testing.T, dir string, spec closure.Spec) closure.Digest {
+	t.Helper()
+	c, err := closure.Compute(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := store.Open(w.dir)
+	kept, err := store.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.digest, err = kept.Put(c, "suite"); err != nil {
+	digest, err := kept.Put(c, "suite")
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := kept.DropTree(w.digest); err != nil { // its folders are read-only
+		if err := kept.DropTree(digest); err != nil { // its folders are read-only
 			t.Error(err)
 		}
 	})
-	return w
+	return digest
 }
 
 func (w *workshop) files() *files { return &files{dir: w.dir, digest: w.digest} }

@@ -21,6 +21,7 @@ func life() []test {
 		{"what a box prints comes line by line", testLog},
 		{"a box that is asked to stop ends by itself", testStop},
 		{"a box that doesn't stop is ended by force", testForce},
+		{"what a box has started ends with it", testChildren},
 		{"stopping can be given up, and the box lives on", testGiveUp},
 		{"stopping what has ended is no error", testStopEnded},
 		{"a box is measured", testSample},
@@ -86,6 +87,24 @@ func testForce(t *testing.T, s *suite) {
 	exit := r.ended(box)
 	if exit.Reason != "killed by force" || exit.Code == stoppedCode {
 		t.Errorf("exit is %q", exit)
+	}
+}
+
+func testChildren(t *testing.T, s *suite) {
+	for _, how := range []string{"exit 0", "ignore"} {
+		r := s.room(t)
+		box, k := r.start()
+		if started, ok := k.ask("fork 3"); !ok || started != "3" {
+			t.Skipf("a program in this box starts no others: %s", started)
+		}
+		k.tell("%s", how)
+		if how == "ignore" {
+			if err := box.Stop(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.ended(box)
+		r.checkEmpty()
 	}
 }
 

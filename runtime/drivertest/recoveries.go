@@ -2,6 +2,9 @@ package drivertest
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 func recoveries() []test {
 	return []test{
 		{"a box outlives its supervisor, and is adopted", testAdopt},
+		{"a box prints on without a supervisor, and the next one reads it", testLogOverGap},
 		{"a box that ended without a supervisor is gone", testEndedMeanwhile},
 		{"a box that was never started is gone", testNeverStarted},
 		{"a supervisor killed while starting leaves a whole box or none", testKilledWhileStarting},
@@ -62,6 +66,35 @@ func testAdopt(t *testing.T, s *suite) {
 		t.Errorf("recovering what has ended: %v", err)
 	}
 }
+
+// printed is how many lines a box prints while nobody reads: more than a pipe takes by default.
+const printed = 2000
+
+func testLogOverGap(t *testing.T, s *suite) {
+	r := s.room(t)
+	first := r.supervisor("gap " + strconv.Itoa(printed))
+	first.says("starting")
+	first.says("started")
+	name := first.says("hello")
+	first.says("ok")
+	first.kill()
+	if _, err := r.recover(); err != nil {
+		t.Fatal(err)
+	}
+	if k := r.hello(); k.name != name {
+		t.Errorf("it is another run of the stage: %s, then %s", name, k.name)
+	}
+	r.log.await(t, fmt.Sprintf(gapLine, printed-1), s.Patience)
+	log := r.log.String()
+	for i := range printed {
+		if line := fmt.Sprintf(gapLine, i); strings.Count(log, line+"\n") != 1 {
+			t.Fatalf("%q is there %d times", line, strings.Count(log, line+"\n"))
+		}
+	}
+}
+
+// gapLine is what the stage prints between its wires.
+const gapLine = "nobody reads this line before the next supervisor: %d"
 
 func testEndedMeanwhile(t *testing.T, s *suite) {
 	r := s.room(t)

@@ -25,6 +25,7 @@ type errand struct {
 	Digest   closure.Digest
 	Spec     driver.Spec // without Files and Log
 	Patience time.Duration
+	Ask      []string // of the box, once it is there
 }
 
 // Main runs a supervisor if the test's program was started as one. TestMain calls it before m.Run:
@@ -61,6 +62,13 @@ func supervise(text string, d driver.Driver) error {
 		return err
 	}
 	fmt.Println("hello", k.name)
+	for _, line := range e.Ask {
+		answer, err := k.exchange(line)
+		if err != nil {
+			return err
+		}
+		fmt.Println(answer)
+	}
 	_, err = io.Copy(io.Discard, os.Stdin) // does not end
 	return err
 }
@@ -73,15 +81,16 @@ type supervisor struct {
 	said    *bufio.Reader
 }
 
-// supervisor starts one for the room, which no longer listens by itself.
-func (r *room) supervisor() *supervisor {
+// supervisor starts one for the room, which no longer listens by itself. It asks the box some lines
+// and says the answers.
+func (r *room) supervisor(ask ...string) *supervisor {
 	r.t.Helper()
 	if err := r.wire.Close(); err != nil {
 		r.t.Fatal(err)
 	}
 	spec := r.spec
 	spec.Files, spec.Log = nil, nil
-	text, err := json.Marshal(errand{r.workshop.dir, r.workshop.digest, spec, r.Patience})
+	text, err := json.Marshal(errand{r.workshop.dir, r.workshop.digest, spec, r.Patience, ask})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -46,6 +46,11 @@ func newDriver() driver.Driver {
 	return d
 }
 
+func number(text string) int {
+	n, _ := strconv.Atoi(text) // 0 is no process
+	return n
+}
+
 // left finds what there is of a box in the process table and among the cgroups.
 func left(spec driver.Spec) []string {
 	if checkID(spec.ID) != nil {
@@ -54,15 +59,18 @@ func left(spec driver.Spec) []string {
 	var found []string
 	names, _ := filepath.Glob("/proc/[0-9]*")
 	for _, name := range names {
-		pid, err := strconv.Atoi(filepath.Base(name))
-		if s, statErr := readStat(pid); err != nil || statErr != nil || s.dead() {
+		if s, err := readStat(number(filepath.Base(name))); err != nil || s.dead() {
 			continue // who inherits a box whose supervisor was killed may be slow to reap it
 		}
 		cgroup, _ := os.ReadFile(name + "/cgroup") // gone meanwhile
 		status, _ := os.ReadFile(name + "/status")
+		line, _ := os.ReadFile(name + "/cmdline")
 		user := fmt.Sprintf("\nUid:\t%d\t", uidOf(spec.ID))
-		if strings.Contains(string(cgroup), "/"+groupFolder+"/"+spec.ID+"\n") || strings.Contains(string(status), user) {
+		switch {
+		case strings.Contains(string(cgroup), "/"+groupFolder+"/"+spec.ID+"\n"), strings.Contains(string(status), user):
 			found = append(found, name)
+		case strings.HasSuffix(string(line), "/stage\x00sleep\x00"): // of a session that nothing names
+			found = append(found, name+", a child of a stage")
 		}
 	}
 	parents, _ := findGroups(os.Getenv(wayVariable) == "unified")

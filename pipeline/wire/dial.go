@@ -21,7 +21,7 @@ const recDialled recordType = 48
 const (
 	dialNotGranted  = "not_granted"
 	dialRefused     = "refused"
-	dialTimedOut   = "timeout"
+	dialTimedOut    = "timeout"
 	dialUnreachable = "unreachable"
 	dialNoSuchHost  = "no_such_host"
 	dialFailed      = "failed"

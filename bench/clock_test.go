@@ -63,9 +63,8 @@ type fake struct {
 	err   error
 }
 
-func (f *fake) Info() pipeline.ModelInfo { return pipeline.ModelInfo{Name: "fake"} }
+func (f *fake) Info() pipeline.ModelInfo { return pipeline.ModelInfo{Name: "fake", MaxBatch: 2} }
 func (f *fake) Wish() pipeline.Wish      { return f.wish }
-func (f *fake) MaxBatch() int            { return 2 }
 func (f *fake) Close() error             { return nil }
 func (f *fake) Classify(_ context.Context, frames []*pipeline.Frame, answers []pipeline.Answer) error {
 	f.calls++

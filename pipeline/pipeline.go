@@ -62,9 +62,7 @@ type Classifier interface {
 	Info() ModelInfo
 	// Wish says what frames the model wants.
 	Wish() Wish
-	// MaxBatch is the largest number of frames that one call of Classify takes, at least 1.
-	MaxBatch() int
-	// Classify fills answers[i] for frames[i]; len(answers) == len(frames) ≤ MaxBatch. It is called
+	// Classify fills answers[i] for frames[i]; len(answers) == len(frames) ≤ Info().MaxBatch. It is called
 	// from one goroutine at a time and keeps neither slice. Predictions in an answer that the
 	// caller passes in are reused. An error concerns all the frames of the call.
 	Classify(ctx context.Context, frames []*Frame, answers []Answer) error

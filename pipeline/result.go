@@ -11,6 +11,7 @@ type ModelInfo struct {
 	Version  string `json:"version,omitempty"`
 	Digest   string `json:"digest"` // "sha256:" and the hexadecimal hash of the .onnx file
 	Provider string `json:"-"`      // execution provider in use: cpu, cuda or tensorrt
+	MaxBatch int    `json:"-"`      // most frames that one call of Classify takes, at least 1
 }
 
 // Prediction is one label with its confidence.

@@ -110,7 +110,7 @@ func (p *planner) model(c *cobra.Command, name string) {
 	info, wish := classifier.Info(), classifier.Wish()
 	p.line("model", "%s %s", strings.TrimSpace(info.Name+" "+info.Version), info.Digest)
 	p.line("provider", "%s (asked for: %s)", info.Provider, m.Provider)
-	p.line("wants", "%d×%d %s, %s, batches of up to %d", wish.Width, wish.Height, wish.Color, wish.Resize, classifier.MaxBatch())
+	p.line("wants", "%d×%d %s, %s, batches of up to %d", wish.Width, wish.Height, wish.Color, wish.Resize, info.MaxBatch)
 	for _, r := range wish.Regions {
 		if r.Name != "" {
 			p.line("region", "%s: left %g, top %g, right %g, bottom %g", r.Name, r.Left, r.Top, r.Right, r.Bottom)

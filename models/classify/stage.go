@@ -155,7 +155,7 @@ func (s *Stage) newRun(model pipeline.Classifier) (*run, error) {
 		return nil, fmt.Errorf("id of the run: %w", err)
 	}
 	stats, stage, info := s.Env.Stats, s.Env.Stage, model.Info()
-	limit := min(max(s.Batch.Max, 1), model.MaxBatch())
+	limit := min(max(s.Batch.Max, 1), info.MaxBatch)
 	return &run{
 		Stage: s, model: model, info: info, limit: limit,
 		prefix:  hex.EncodeToString(id[:]) + "-" + stage + "-",

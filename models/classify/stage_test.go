@@ -26,10 +26,9 @@ type fake struct {
 var _ pipeline.Classifier = (*fake)(nil)
 
 func (f *fake) Info() pipeline.ModelInfo {
-	return pipeline.ModelInfo{Name: "fake", Version: "2", Digest: "sha256:00", Provider: "cpu"}
+	return pipeline.ModelInfo{Name: "fake", Version: "2", Digest: "sha256:00", Provider: "cpu", MaxBatch: max(f.batch, 1)}
 }
 func (f *fake) Wish() pipeline.Wish { return pipeline.Wish{Width: 2, Height: 2, Color: pipeline.BGR} }
-func (f *fake) MaxBatch() int       { return max(f.batch, 1) }
 func (f *fake) Close() error        { f.closed.Store(true); return nil }
 func (f *fake) Detail() string      { return "7 threads" }
 

@@ -18,7 +18,6 @@ type Classifier struct {
 	answer   *answer.Decoder
 	info     pipeline.ModelInfo
 	wish     pipeline.Wish
-	batch    int       // most frames in one call of Classify
 	step     int       // most frames in one run
 	scores   []float32 // of one frame
 	quantum  float32   // of quantised scores
@@ -49,7 +48,7 @@ func (m *model) ready(s *session) (*Classifier, error) {
 	}
 	c := &Classifier{
 		session: s, prepare: p, answer: answer.New(m.fit), info: m.info(s.provider), wish: m.fit.Wish(),
-		batch: max(m.Batch, m.fit.Batch), step: m.frames(),
+		step:   m.frames(),
 		scores: make([]float32, m.fit.Classes), elements: p.Elements(),
 		threads: m.Threads, runtime: m.runtime,
 	}
@@ -85,7 +84,10 @@ func (m *model) info(p Provider) pipeline.ModelInfo {
 	if name == "" {
 		name = m.file.Name()
 	}
-	return pipeline.ModelInfo{Name: name, Version: m.fit.Card.Version, Digest: "sha256:" + m.file.SHA256, Provider: string(p)}
+	return pipeline.ModelInfo{
+		Name: name, Version: m.fit.Card.Version, Digest: "sha256:" + m.file.SHA256, Provider: string(p),
+		MaxBatch: max(m.Batch, m.fit.Batch),
+	}
 }
 
 func quantisation(f *models.Fit) (quantum, zero float32) {
@@ -152,15 +154,11 @@ func (c *Classifier) Info() pipeline.ModelInfo { return c.info }
 // Wish implements pipeline.Classifier.
 func (c *Classifier) Wish() pipeline.Wish { return c.wish }
 
-// MaxBatch implements pipeline.Classifier. A model that takes fewer frames in a run is run several
-// times.
-func (c *Classifier) MaxBatch() int { return c.batch }
-
 // Classify implements pipeline.Classifier. It allocates nothing when the answers have room for their
 // predictions.
 func (c *Classifier) Classify(ctx context.Context, frames []*pipeline.Frame, answers []pipeline.Answer) error {
-	if len(frames) != len(answers) || len(frames) > c.batch {
-		return fmt.Errorf("classify %d frames into %d answers: at most %d at once", len(frames), len(answers), c.batch)
+	if len(frames) != len(answers) || len(frames) > c.info.MaxBatch {
+		return fmt.Errorf("classify %d frames into %d answers: at most %d at once", len(frames), len(answers), c.info.MaxBatch)
 	}
 	for len(frames) > 0 {
 		if err := ctx.Err(); err != nil {

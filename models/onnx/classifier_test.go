@@ -106,8 +106,8 @@ func TestBatches(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := onnxtest.Averages(models.Float32, []int64{test.batch, 3, 4, 6}, models.Float32, []int64{test.batch, 3}).File()
 			c := open1(t, Options{Path: "averages", Bytes: file, Card: card(t, colours+"scale: 1\n"), Batch: test.options})
-			if c.MaxBatch() != test.want || c.step != test.wantSteps {
-				t.Fatalf("at most %d frames, %d in a run", c.MaxBatch(), c.step)
+			if c.Info().MaxBatch != test.want || c.step != test.wantSteps {
+				t.Fatalf("at most %d frames, %d in a run", c.Info().MaxBatch, c.step)
 			}
 			frames, answers := make([]*pipeline.Frame, test.frames), make([]pipeline.Answer, test.frames)
 			for i := range frames {

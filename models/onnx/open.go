@@ -138,7 +138,7 @@ func (m *model) open(p Provider) (*Classifier, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	m.Log.Info("model is ready", "model", c.info.Name, "provider", p, "threads", m.Threads,
-		"input", m.fit.Input.String(), "classes", m.fit.Classes, "batch", c.MaxBatch())
+		"input", m.fit.Input.String(), "classes", m.fit.Classes, "batch", c.info.MaxBatch)
 	return c, nil
 }
 

@@ -44,8 +44,8 @@ func classifierIntroducesItself(t *testing.T, c pipeline.Classifier) {
 	if wish.Width < 1 || wish.Height < 1 || wish.Color != pipeline.RGB && wish.Color != pipeline.BGR || wish.Resize == "" {
 		t.Errorf("wish %+v", wish)
 	}
-	if c.MaxBatch() < 1 {
-		t.Errorf("largest batch %d", c.MaxBatch())
+	if c.Info().MaxBatch < 1 {
+		t.Errorf("largest batch %d", c.Info().MaxBatch)
 	}
 }
 
@@ -65,7 +65,7 @@ func frames(c pipeline.Classifier, n int) []*pipeline.Frame {
 }
 
 func classifierAnswers(t *testing.T, c pipeline.Classifier) {
-	for n := 1; n <= c.MaxBatch(); n++ {
+	for n := 1; n <= c.Info().MaxBatch; n++ {
 		answers := make([]pipeline.Answer, n)
 		if err := c.Classify(t.Context(), frames(c, n), answers); err != nil {
 			t.Fatalf("%d frames: %v", n, err)
@@ -84,7 +84,7 @@ func classifierAnswers(t *testing.T, c pipeline.Classifier) {
 }
 
 func classifierIsSteady(t *testing.T, c pipeline.Classifier) {
-	list := frames(c, c.MaxBatch())
+	list := frames(c, c.Info().MaxBatch)
 	together, alone := make([]pipeline.Answer, len(list)), make([]pipeline.Answer, 1)
 	if err := c.Classify(t.Context(), list, together); err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func classifierRefusesFrames(t *testing.T, c pipeline.Classifier) {
 }
 
 func classifierRefusesBatches(t *testing.T, c pipeline.Classifier) {
-	n := c.MaxBatch() + 1
+	n := c.Info().MaxBatch + 1
 	if err := c.Classify(t.Context(), frames(c, n), make([]pipeline.Answer, n)); err == nil {
 		t.Errorf("took %d frames at once", n)
 	}
@@ -130,7 +130,7 @@ func classifierHeedsContext(t *testing.T, c pipeline.Classifier) {
 }
 
 func classifierReuses(t *testing.T, c pipeline.Classifier) {
-	list, answers := frames(c, c.MaxBatch()), make([]pipeline.Answer, c.MaxBatch())
+	list, answers := frames(c, c.Info().MaxBatch), make([]pipeline.Answer, c.Info().MaxBatch)
 	ctx := context.Background()
 	if n := testing.AllocsPerRun(10, func() {
 		if err := c.Classify(ctx, list, answers); err != nil {

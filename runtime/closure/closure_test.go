@@ -222,9 +222,9 @@ func TestAForeignStageIsComputedAndRuns(t *testing.T) {
 }
 
 func TestONNXRuntimeIsTakenWithWhatItNeeds(t *testing.T) {
-	library := os.Getenv("SIGHTLINE_ONNXRUNTIME_LIBRARY")
+	library := os.Getenv("SIGHTLINE_ONNXRUNTIME")
 	if library == "" {
-		t.Skip("SIGHTLINE_ONNXRUNTIME_LIBRARY is not set: no ONNX Runtime to take")
+		t.Skip("SIGHTLINE_ONNXRUNTIME is not set: no ONNX Runtime to take")
 	}
 	c := compute(t, Spec{Program: "/bin/ls", Open: []Input{{From: library, To: "/lib/libonnxruntime.so"}}})
 	if find(c.Manifest, "/lib/libonnxruntime.so") == nil || find(c.Manifest, "/lib/libstdc++.so.6") == nil {

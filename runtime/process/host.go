@@ -87,7 +87,7 @@ func (h *host) try(ctx context.Context, command []string) (err error) {
 	o := h.order(folder, wire, dir, uidOf(filepath.Base(dir)))
 	o.Trial = true
 	l := &launch{command: command, way: h.way, order: o}
-	child, err := l.fork(ctx)
+	child, err := l.fork()
 	if err != nil {
 		return err
 	}

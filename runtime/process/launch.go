@@ -26,7 +26,7 @@ type launch struct {
 }
 
 // fork starts the helper.
-func (l *launch) fork(context.Context) (*os.Process, error) {
+func (l *launch) fork() (*os.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err

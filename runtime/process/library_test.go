@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,5 +92,16 @@ func checkLinked(t *testing.T, exit driver.Exit, log string) {
 		if dir := filepath.Dir(strings.TrimPrefix(name, ".")); dir != closure.LibraryPath && !strings.HasPrefix(filepath.Base(name), "ld-linux") {
 			t.Errorf("code in %s, which is not in the closure", name)
 		}
+	}
+}
+
+func TestAGPUIsRefusedWhereThereIsNone(t *testing.T) {
+	if devices := gpuDevices(); len(devices) > 0 {
+		t.Skipf("there is one: %q", devices)
+	}
+	var refused *driver.RefusedError
+	err := (&host{}).check(driver.Spec{ID: "a", Program: []string{"/stage"}, Dir: "/d", Socket: "/d/s", GPU: true})
+	if !errors.As(err, &refused) || refused.Instead == "" {
+		t.Error(err)
 	}
 }

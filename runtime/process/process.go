@@ -17,7 +17,12 @@
 // # What outlives the supervisor
 //
 // The box does, with its log in a pipe of which it holds both ends: it neither sees the
-// supervisor go, nor waits for it before LogPipe bytes are printed. Recover adopts it.
+// supervisor go, nor waits for it before LogPipe bytes are printed. Recover adopts it. As a box may
+// be a user of its own, Start and Recover let that user to the socket, so the supervisor listens on
+// it before; no other user comes through Spec.Dir.
+//
+// Under systemd the supervisor's unit needs KillMode=process, or systemd ends the boxes with it,
+// and, for limits without root, Delegate=yes and DelegateSubgroup=supervisor.
 package process
 
 import (

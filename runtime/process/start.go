@@ -86,7 +86,7 @@ func (s *starting) make(ctx context.Context, r record) (*box, error) {
 // launch forks, writes the state, and only then lets the program run. A helper whose supervisor is
 // gone by then ends by itself.
 func (s *starting) launch(ctx context.Context, l *launch, r record) (*box, error) {
-	child, err := l.fork(ctx)
+	child, err := l.fork()
 	if err != nil {
 		return nil, err
 	}

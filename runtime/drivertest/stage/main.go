@@ -28,7 +28,9 @@ const stopped = 7
 func main() {
 	args := os.Args[1:]
 	if len(args) == 1 && args[0] == "sleep" {
-		select {}
+		for {
+			time.Sleep(time.Hour)
+		}
 	}
 	s := &stage{args: args, name: rand.Text()}
 	s.awaitStop()

@@ -279,11 +279,6 @@ void sl_decoder_reset(sl_decoder *d)
 	avcodec_flush_buffers(d->context);
 }
 
-void sl_decoder_skip(sl_decoder *d, int skip)
-{
-	d->context->skip_frame = skip == SL_SKIP_NON_REFERENCE ? AVDISCARD_NONREF : AVDISCARD_DEFAULT;
-}
-
 int sl_decoder_refused(const sl_decoder *d)
 {
 	return d->refused;

@@ -39,21 +39,11 @@ const (
 // ErrRefused is returned when a named hardware decoder does not take the stream.
 var ErrRefused = errors.New("the device does not take this stream")
 
-// Skip says what the decoder leaves out.
-type Skip int
-
-// What a decoder can leave out.
-const (
-	SkipNothing      Skip = C.SL_SKIP_NOTHING
-	SkipNonReference Skip = C.SL_SKIP_NON_REFERENCE // pictures that no other builds on
-)
-
 // Decoder decodes one stream. It is used from one goroutine at a time.
 type Decoder struct {
 	options Options
 	how     method
 	c       *C.sl_decoder
-	skip    Skip
 	pending table
 	picture picture.Picture
 }
@@ -81,7 +71,6 @@ func (d *Decoder) open() error {
 		return err
 	}
 	d.c = c
-	C.sl_decoder_skip(c, C.int(d.skip))
 	return nil
 }
 
@@ -93,14 +82,6 @@ func (d *Decoder) Name() string {
 		how = "software, refused by " + how
 	}
 	return fmt.Sprintf("%s (%s, libavcodec %s)", d.options.Codec, how, libav.Version())
-}
-
-// Skip sets what is left out from now on.
-func (d *Decoder) Skip(s Skip) {
-	d.skip = s
-	if d.c != nil {
-		C.sl_decoder_skip(d.c, C.int(s))
-	}
 }
 
 // Decode decodes one access unit, which has the number sequence, and calls take for each picture that

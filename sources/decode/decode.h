@@ -26,7 +26,6 @@ typedef struct {
 
 enum { SL_GRAY, SL_YUV, SL_RGB };
 enum { SL_BT601, SL_BT709, SL_BT2020 };
-enum { SL_SKIP_NOTHING, SL_SKIP_NON_REFERENCE };
 
 // One decoded picture, until the next call.
 typedef struct {
@@ -58,7 +57,6 @@ int sl_decoder_receive(sl_decoder *d);
 const sl_picture *sl_decoder_picture(const sl_decoder *d);
 // Forgets everything but the settings; units can be sent again.
 void sl_decoder_reset(sl_decoder *d);
-void sl_decoder_skip(sl_decoder *d, int skip);
 // Tells whether the device did not take the stream.
 int sl_decoder_refused(const sl_decoder *d);
 // Name of the pixel format met last.

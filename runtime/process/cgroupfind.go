@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Folder names by which a supervisor's own leaf in cgroup v2 is known: systemd makes it with
@@ -129,9 +131,30 @@ func findV1(all []hierarchy) (groups, map[string]error) {
 	return found, errs
 }
 
-// try makes a group below dir for a moment.
+// probePrefix begins the names of groups and folders that are only for trying.
+const probePrefix = "sightline-probe-"
+
+// probeName has the process that tries in it.
+func probeName() string { return probePrefix + strconv.Itoa(os.Getpid()) }
+
+// stale returns what processes have in dir that were killed while they tried.
+func stale(dir string) []string {
+	names, _ := filepath.Glob(filepath.Join(dir, probePrefix+"*")) // the pattern is good
+	return slices.DeleteFunc(names, func(name string) bool {
+		id, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(name), probePrefix), "-")
+		pid, err := strconv.Atoi(id)
+		_, statErr := readStat(pid)
+		var info unix.Stat_t
+		return err != nil || !errors.Is(statErr, fs.ErrNotExist) || unix.Lstat(name, &info) != nil || int(info.Uid) != os.Geteuid()
+	})
+}
+
+// try makes a group below dir for a moment, and removes those of processes that were killed at it.
 func try(dir string) error {
-	probe := filepath.Join(dir, "probe-"+strconv.Itoa(os.Getpid()))
+	for _, name := range stale(dir) {
+		_ = os.Remove(name) // another may be faster
+	}
+	probe := filepath.Join(dir, probeName())
 	if err := makeGroup(probe); err != nil {
 		return err
 	}

@@ -75,7 +75,10 @@ func (d *Driver) explore(ctx context.Context) (*host, error) {
 
 // try takes all steps to a box but the last in the present way.
 func (h *host) try(ctx context.Context, command []string) (err error) {
-	dir, err := os.MkdirTemp("", "sightline-probe-")
+	for _, name := range stale(os.TempDir()) {
+		_ = os.RemoveAll(name) // another may be faster
+	}
+	dir, err := os.MkdirTemp("", probeName()+"-")
 	if err != nil {
 		return err
 	}

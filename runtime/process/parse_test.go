@@ -196,3 +196,15 @@ func TestUsersOfBoxesAreInTheirRange(t *testing.T) {
 		seen = append(seen, uid)
 	}
 }
+
+func TestWhatWasLeftByKilledTrialsIsStale(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{probeName() + "-1", probePrefix + "1", probePrefix + "4194305-1", probePrefix + "x", "other"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := stale(dir), []string{filepath.Join(dir, probePrefix+"4194305-1")}; !slices.Equal(got, want) {
+		t.Errorf("stale are %q instead of %q", got, want)
+	}
+}

@@ -29,9 +29,12 @@ type starting struct {
 }
 
 // start makes a box, or leaves nothing behind.
-func (s *starting) start(ctx context.Context) (_ *box, err error) {
-	if _, err := os.Lstat(filepath.Join(s.spec.Dir, stateFile)); err == nil {
-		return nil, errors.New("a box with this ID exists")
+func (s *starting) start(ctx context.Context) (*box, error) {
+	s.groups = s.host.groups.of(s.spec.ID)
+	for _, name := range append(s.groups.dirs(), filepath.Join(s.spec.Dir, stateFile)) {
+		if _, err := os.Lstat(name); err == nil {
+			return nil, fmt.Errorf("a box with this ID exists: %q", name)
+		}
 	}
 	if s.host.way.namespaces {
 		if err := checkFolder(s.folder); err != nil {
@@ -41,7 +44,6 @@ func (s *starting) start(ctx context.Context) (_ *box, err error) {
 	if s.host.way.ownUser {
 		s.uid = uidOf(s.spec.ID)
 	}
-	s.groups = s.host.groups.of(s.spec.ID)
 	r := record{Version: stateVersion, ID: s.spec.ID, Boot: boot(), UID: s.uid, Groups: s.groups}
 	if err := r.write(s.spec.Dir); err != nil {
 		return nil, errors.Join(err, tidy(s.spec.Dir))

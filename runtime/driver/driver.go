@@ -71,15 +71,22 @@ type Probe struct {
 
 // Spec says what to run.
 type Spec struct {
-	ID      string   // unique for ever; lower-case letters, digits and -, at most 63 bytes
-	Stage   string   // name of the stage, for people
-	Files   Files    // the closure
-	Program []string // path of the program inside the closure, and its arguments
-	Dir     string   // a folder of this box alone, for the driver's state; exists, mode 0700
-	Socket  string   // unix socket on which the supervisor listens for the box's wire; in Dir
-	Limits  Limits
-	GPU     bool      // give the box the GPU
-	Log     io.Writer // takes what the box prints, line by line; never nil
+	ID    string // unique for ever; lower-case letters, digits and -, at most 63 bytes
+	Stage string // name of the stage, for people
+	Files Files  // the closure
+	// Program is the path of the program inside the closure, and its arguments. The driver adds one
+	// more: the address of the wire as the box sees it, the absolute path of a unix socket or of a
+	// device, or host:port.
+	Program []string
+	// Dir is a folder of this box alone, for the driver's state. It exists with mode 0700; a driver
+	// whose box has a user of its own may let that user's group through.
+	Dir string
+	// Socket is the unix socket in Dir on which the supervisor listens for the box's wire, before it
+	// calls Start or Recover and for as long as the box runs. The driver may let the box's user in.
+	Socket string
+	Limits Limits
+	GPU    bool      // give the box the GPU
+	Log    io.Writer // takes what the box prints, line by line; never nil
 }
 
 // Files is a closure, packed in whichever way a box wants it. Each method checks the closure by its

@@ -57,11 +57,12 @@ func (d *doctor) machine() {
 }
 
 func (d *doctor) decoders() {
-	d.title("Decoding: FFmpeg " + decode.Version())
+	d.title("Decoding: libavcodec " + decode.Version())
 	software := false
 	for _, a := range decode.Available() {
 		if a.Err != nil {
-			d.line(false, "%s by %s: %s", a.Codec, a.Decoder, a.Err)
+			reason, _, _ := strings.Cut(a.Err.Error(), "\n")
+			d.line(false, "%s by %s: %s (it needs %s)", a.Codec, a.Decoder, reason, decoderNeeds(a.Decoder))
 			continue
 		}
 		software = software || a.Decoder == decode.Software
@@ -71,6 +72,21 @@ func (d *doctor) decoders() {
 		d.lacking++
 		d.line(false, "nothing decodes in software: install libavcodec with its decoders")
 	}
+}
+
+// decoderNeeds says what a decoder stands on.
+func decoderNeeds(decoder string) string {
+	switch decoder {
+	case decode.V4L2M2M:
+		return "a board with a V4L2 codec, such as a Raspberry Pi 4, and access to its /dev/video devices"
+	case decode.VAAPI:
+		return "an Intel or AMD GPU, its VA driver (intel-media-va-driver or mesa-va-drivers), and access to /dev/dri"
+	case decode.CUDA:
+		return "an NVIDIA GPU with its driver"
+	case decode.NVV4L2:
+		return "a Jetson, and FFmpeg built with NVIDIA's decoders"
+	}
+	return "libavcodec with its decoders"
 }
 
 func (d *doctor) providers(library string) {

@@ -13,6 +13,7 @@ import (
 type Inbox struct {
 	stage string
 	stats *Stats
+	lead  atomic.Int64 // nanoseconds, as Expect was told
 
 	mu     sync.Mutex
 	slots  []*slot
@@ -90,6 +91,20 @@ func (l *FrameLink) Put(f *Frame) {
 	case b.signal <- struct{}{}:
 	default:
 	}
+}
+
+// Expect says how long a frame takes from Take to its result, so that frames whose result would be
+// stale are dropped before that work is done. At most half of a frame's staleness budget is taken for
+// it: a model slower than the budget still gets the freshest frames.
+func (b *Inbox) Expect(d time.Duration) { b.lead.Store(int64(d)) }
+
+// late tells whether the result of a frame taken now would come after its deadline.
+func (b *Inbox) late(f *Frame, now time.Time) bool {
+	if f.Deadline.IsZero() {
+		return false
+	}
+	lead := min(time.Duration(b.lead.Load()), f.Deadline.Sub(f.Times.Received)/2)
+	return now.Add(lead).After(f.Deadline)
 }
 
 func (b *Inbox) slot(l *FrameLink, region string) *slot {
@@ -177,7 +192,7 @@ func (b *Inbox) take(limit int, into []*Frame) []*Frame {
 		if s.frame == nil {
 			continue
 		}
-		if !s.frame.Deadline.IsZero() && now.After(s.frame.Deadline) {
+		if b.late(s.frame, now) {
 			b.drop(s, DropStale)
 			continue
 		}

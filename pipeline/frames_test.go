@@ -91,6 +91,41 @@ func TestAStaleFrameIsDroppedByName(t *testing.T) {
 	})
 }
 
+func TestAFrameWhoseResultWouldBeStaleIsDroppedUnlessTheModelIsTooSlowForAny(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stats := pipeline.NewStats()
+		inbox := pipeline.NewInbox("scene", stats)
+		link := inbox.Link("gate")
+		var pool pipeline.FramePool
+		put := func(age time.Duration) {
+			f := frame(&pool, "gate", "", 1)
+			f.Times.Received = time.Now().Add(-age)
+			f.Deadline = f.Times.Received.Add(500 * time.Millisecond)
+			link.Put(f)
+		}
+		take := func() int {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			got, _ := inbox.Take(ctx, make(chan struct{}), 1, 0, nil)
+			return len(got)
+		}
+		inbox.Expect(200 * time.Millisecond)
+		put(290 * time.Millisecond)
+		if take() != 1 {
+			t.Error("dropped a frame whose result would come in time")
+		}
+		put(310 * time.Millisecond)
+		if take() != 0 || dropped(stats, "gate", pipeline.DropStale) != 1 {
+			t.Error("took a frame whose result would be stale, or did not count it")
+		}
+		inbox.Expect(time.Minute)
+		put(240 * time.Millisecond)
+		if take() != 1 {
+			t.Error("a slow model gets no frames at all")
+		}
+	})
+}
+
 func TestABatchWaitsForTheOtherCamerasButNotLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stop := make(chan struct{}) // of this bubble

@@ -102,15 +102,16 @@ func (a *assembler) watch() {
 	}
 	a.tasks = append(a.tasks, inline.Task{Name: "status", Run: func(ctx context.Context, stop <-chan struct{}) error {
 		var messages []pipeline.Message
-		for {
-			var err error
-			if messages, err = link.Receive(ctx, stop, resultsWaiting, messages[:0]); err != nil {
-				return nil
-			}
-			if err := a.board.Deliver(ctx, messages); err != nil {
-				return err
+		var err error
+		for err == nil {
+			if messages, err = link.Receive(ctx, stop, resultsWaiting, messages[:0]); err == nil {
+				err = a.board.Deliver(ctx, messages)
 			}
 		}
+		if errors.Is(err, pipeline.ErrClosed) {
+			return nil // stopped, and nothing is left
+		}
+		return err
 	}})
 }
 

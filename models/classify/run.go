@@ -24,6 +24,8 @@ type run struct {
 	sources map[string]*source
 	missed  map[place]uint64 // pictures that no result will tell of yet
 
+	usual time.Duration // smoothed time of an inference
+
 	failures   int // in a row
 	complained time.Time
 	silent     int // failures since then
@@ -71,6 +73,8 @@ func (r *run) take(ctx context.Context, frames []*pipeline.Frame) error {
 	inferred := time.Now()
 	r.failures = 0
 	r.infer.Observe(inferred.Sub(begin))
+	r.usual += (inferred.Sub(begin) - r.usual) / 8
+	r.Inbox.Expect(r.usual)
 	r.calls.Add(1)
 	for i, f := range frames {
 		r.source(f.Source).analysed.Add(1)

@@ -112,9 +112,9 @@ func sourceHeedsContext(t *testing.T, c Camera) {
 			ended <- c.Source.Receive(ctx, NewEnv(t, c.Network), func(*pipeline.Unit) { cancel() })
 		}()
 		select {
-		case <-ended:
+		case err := <-ended:
 			if ctx.Err() == nil {
-				t.Error("ended before its context")
+				t.Errorf("ended before its context: %v", err)
 			}
 		case <-time.After(patience):
 			t.Fatal("did not end with its context")

@@ -187,7 +187,7 @@ func decodeStats(body []byte) ([]pipeline.Sample, error) {
 		}
 		var s pipeline.Sample
 		if err := d.Decode(&s); err != nil {
-			return nil, fmt.Errorf("statistics: %w: %v", ErrMalformed, err)
+			return nil, fmt.Errorf("statistics: %w: %w", ErrMalformed, err)
 		}
 		if err := checkSample(&s); err != nil {
 			return nil, err

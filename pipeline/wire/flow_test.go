@@ -273,7 +273,6 @@ func TestARelayThatDiesLosesNoResult(t *testing.T) {
 	// classify box → supervisor → publish box; the supervisor dies with results in its hands, and a
 	// new one, that knows nothing, takes over. What the publish stage has must be all, at least once.
 	const all = 400
-	published := pipeline.NewResultLink(8)
 	publish := NewStage(StageOptions{Greeting: Greeting{Kind: Publish, Nonce: nonce}})
 	classify := NewStage(StageOptions{Greeting: Greeting{Kind: Classify, Nonce: nonce}})
 	defer publish.end()
@@ -314,7 +313,7 @@ func TestARelayThatDiesLosesNoResult(t *testing.T) {
 	if _, err := publish.Configured(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	published = publish.ResultInput()
+	published := publish.ResultInput()
 	seen, kills := map[uint64]int{}, 0
 	for len(seen) < all {
 		messages, err := published.Receive(t.Context(), never, 16, nil)

@@ -41,7 +41,7 @@ func (s *session) takeWished(name string, link *pipeline.FrameLink, wish *pipeli
 	}
 	stream, err := s.open(opening{kind: streamFrames, Link: name, Wish: wish})
 	if err != nil {
-		return nil //nolint:nilerr // the session has ended, and knows why
+		return nil // the session has ended, and knows why
 	}
 	defer stream.Close()
 	ctx, cancel := context.WithCancel(s.ctx)

@@ -106,10 +106,11 @@ func (s *frameSender) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if err := s.next(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		err := s.next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
 			return err
 		}
 	}

@@ -234,7 +234,7 @@ func checkHello(body []byte, t Ticket) (peer Peer, knows bool, err error) {
 	var h helloBody
 	// A newer stage may say more: fields that are not known are passed over.
 	if err := json.Unmarshal(body, &h); err != nil {
-		return peer, false, fmt.Errorf("%w: %v", ErrMalformed, err)
+		return peer, false, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	peer = Peer{Version: min(h.Newest, NewestVersion), Kind: h.Kind, Name: t.Name, Program: clip(h.Program, maxName)}
 	switch {

@@ -76,7 +76,7 @@ func (s *session) fail(err error) { s.end(ended(err)) }
 func ended(err error) error {
 	for _, e := range []error{yamux.ErrSessionShutdown, yamux.ErrStreamClosed, yamux.ErrConnectionReset, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed} {
 		if errors.Is(err, e) {
-			return fmt.Errorf("%w (%v)", ErrEnded, err)
+			return fmt.Errorf("%w (%w)", ErrEnded, err)
 		}
 	}
 	return err

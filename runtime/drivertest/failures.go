@@ -61,7 +61,7 @@ func testNoProgram(t *testing.T, s *suite) {
 func testSameID(t *testing.T, s *suite) {
 	r := s.room(t)
 	_, k := r.start()
-	r.refuses("exists")
+	_ = r.refuses("exists")
 	k.ask("ping")
 }
 
@@ -69,7 +69,7 @@ func testBadID(t *testing.T, s *suite) {
 	for _, id := range []string{"", "../up", "Upper", "a b", strings.Repeat("x", 64)} {
 		r := s.room(t)
 		r.spec.ID = id
-		r.refuses("ID")
+		_ = r.refuses("ID")
 	}
 }
 

@@ -54,7 +54,7 @@ func testAdopt(t *testing.T, s *suite) {
 			t.Errorf("measured %v (%v)", usage, err)
 		}
 	}
-	r.refuses("exists")
+	_ = r.refuses("exists")
 	if err := box.Stop(t.Context(), s.Patience); err != nil {
 		t.Fatal(err)
 	}

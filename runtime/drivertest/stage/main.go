@@ -52,7 +52,7 @@ func (s *stage) awaitStop() {
 		for range signals {
 			if !s.ignore.Load() {
 				fmt.Println("stopping")
-				os.Exit(stopped)
+				os.Exit(stopped) //nolint:forbidigo // ends as a program does that was told to
 			}
 		}
 	}()
@@ -122,7 +122,7 @@ func (s *stage) do(words []string) (string, error) {
 		s.gap = number
 		return "ok", nil
 	case "exit":
-		os.Exit(number)
+		os.Exit(number) //nolint:forbidigo // the test asked for it
 	case "ignore":
 		s.ignore.Store(true)
 		return "ok", nil
@@ -154,7 +154,7 @@ func fork(count int) (string, error) {
 	for i := range count {
 		_, err := os.StartProcess(os.Args[0], []string{os.Args[0], "sleep"}, &os.ProcAttr{})
 		if err != nil {
-			return strconv.Itoa(i), nil
+			return strconv.Itoa(i), nil //nolint:nilerr // how many there could be is the answer
 		}
 	}
 	return strconv.Itoa(count), nil

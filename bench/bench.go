@@ -94,18 +94,18 @@ func (h *Harness) Run(ctx context.Context) (*Report, error) {
 	}
 	defer os.RemoveAll(folder)
 	out := newReport(h, recording)
-	meter := &meter{}
-	if err := h.limit(ctx, recording, meter); err != nil {
+	alone := &limits{}
+	if err := h.limit(ctx, recording, alone); err != nil {
 		return nil, err
 	}
 	h.Say("running %d cameras, the broker and the pipeline for %s", h.Options.Cameras, h.Options.For)
 	if out.Whole, err = h.whole(ctx, folder); err != nil {
 		return nil, err
 	}
-	if err := h.limit(ctx, recording, meter); err != nil {
+	if err := h.limit(ctx, recording, alone); err != nil {
 		return nil, err
 	}
-	out.Limit = meter.limit()
+	out.Limit = alone.limit()
 	out.check()
 	return out, nil
 }
@@ -131,10 +131,13 @@ func (h *Harness) record(ctx context.Context) (folder string, r *Recording, err 
 func recordingPath(folder string) string { return filepath.Join(folder, "recording") }
 
 // limit measures decode, scale and infer alone.
-func (h *Harness) limit(ctx context.Context, r *Recording, into *meter) error {
+func (h *Harness) limit(ctx context.Context, r *Recording, into *limits) error {
 	h.Say("measuring decode, scale and infer alone")
 	return h.withModel(ctx, func(c pipeline.Classifier) error {
-		return into.run(ctx, r, c, h.share())
+		if err := into.free.run(ctx, r, c, h.share(), 0); err != nil {
+			return err
+		}
+		return into.paced.run(ctx, r, c, h.share(), time.Second/time.Duration(h.Options.Cameras*h.Options.FPS))
 	})
 }
 

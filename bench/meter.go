@@ -25,10 +25,14 @@ func (m *meter) add(other *meter) {
 	m.chain = append(m.chain, other.chain...)
 }
 
-func (m *meter) limit() *Limit {
+// limits is a meter without pauses, and one at the cameras' pace.
+type limits struct{ free, paced meter }
+
+func (l *limits) limit() *Limit {
+	m := &l.free
 	return &Limit{
 		Decode: m.decode.stage("decode"), Scale: m.scale.stage("scale"), Infer: m.infer.stage("infer"),
-		Chain: quantiles(m.chain),
+		Chain: quantiles(m.chain), Paced: quantiles(l.paced.chain),
 	}
 }
 
@@ -36,8 +40,8 @@ func (m *meter) limit() *Limit {
 const warming = 10
 
 // run shows the recording to the three stages for some time, at least once around, and adds what
-// they took.
-func (m *meter) run(ctx context.Context, r *Recording, c pipeline.Classifier, length time.Duration) error {
+// they took. The pictures come at a pace, or without a pause when it is 0.
+func (m *meter) run(ctx context.Context, r *Recording, c pipeline.Classifier, length, pace time.Duration) error {
 	decoder, err := decode.Open(decode.Options{Codec: pipeline.H264})
 	if err != nil {
 		return err
@@ -46,7 +50,9 @@ func (m *meter) run(ctx context.Context, r *Recording, c pipeline.Classifier, le
 	l := &line{classifier: c, wish: c.Wish(), decoder: decoder}
 	defer l.scaler.Close()
 	units := r.units()
+	began := time.Now()
 	err = cycle(ctx, length, len(units), func() { l.meter = meter{} }, func(n int) error {
+		time.Sleep(time.Until(began.Add(time.Duration(n) * pace)))
 		return l.one(ctx, units[n%len(units)], uint64(n+1))
 	})
 	if err != nil {

@@ -33,6 +33,9 @@ type Limit struct {
 	Scale  Stage     `json:"scale"`
 	Infer  Stage     `json:"infer"`
 	Chain  Quantiles `json:"chain"` // all three of one picture
+	// Paced is Chain when the pictures come as the cameras send them. Between them processors fall
+	// asleep and caches go cold; no pipeline can avoid that.
+	Paced Quantiles `json:"paced"`
 }
 
 // CPU is the processor time of one picture.
@@ -86,7 +89,7 @@ func (h *Harness) Stages(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	out, m := newReport(h, recording), &meter{}
+	out, m := newReport(h, recording), &limits{}
 	if err := h.limit(ctx, recording, m); err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func (s *frameSender) loop(ctx context.Context) error {
 		err := s.next(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the link was closed
 		case err != nil:
 			return err
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -162,6 +164,7 @@ func (a *assembler) capture(name string, c sources.Config) {
 
 // run runs the assembly until ctx ends, then stops it in order.
 func (a *assembly) run(ctx context.Context, grace time.Duration, log *slog.Logger) error {
+	defer a.makeRoom()()
 	runner := inline.Runner{Tasks: a.tasks, Delay: again, Grace: grace, Log: log}
 	return runner.Run(ctx)
 }
@@ -174,4 +177,23 @@ func again(err error, failures int) time.Duration {
 		b.Least = time.Minute
 	}
 	return b.Wait(failures)
+}
+
+// makeRoom lets receiving and publishing go on while stages are in C. Each decoder and each model
+// holds one of the scheduler's processors there for milliseconds, longer than the scheduler takes to
+// notice; so it gets as many more as there are such stages. GOMAXPROCS in the environment stays as it
+// is. The returned function takes the room away again.
+func (a *assembly) makeRoom() (takeAway func()) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return func() {}
+	}
+	inC := 0
+	for _, s := range a.board.Stages {
+		if s.Kind != web.Publish {
+			inC++
+		}
+	}
+	before := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(before + inC)
+	return func() { runtime.GOMAXPROCS(before) }
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -88,21 +89,22 @@ func (i *inference) close() error {
 // newParts returns the table. ONNX Runtime is loaded from library (empty: where it is found) when
 // the first model needs it; the returned function unloads it again.
 func newParts(library string, stdout io.Writer) (parts, func() error) {
-	runtime := &inference{library: library}
+	shared := &inference{library: library}
+	threads := min(runtime.GOMAXPROCS(0), 4) // before makeRoom raises it
 	table := parts{
 		source: newSource,
 		classifier: func(c models.Config, log *slog.Logger) func(context.Context) (pipeline.Classifier, error) {
 			return func(context.Context) (pipeline.Classifier, error) {
-				r, err := runtime.start()
+				r, err := shared.start()
 				if err != nil {
 					return nil, pipeline.Permanent(err)
 				}
-				return newClassifier(r, c, log)
+				return newClassifier(r, c, threads, log)
 			}
 		},
 		sink: func(c sinks.Config) (pipeline.Sink, []grant.Endpoint, error) { return newSink(c, stdout) },
 	}
-	return table, runtime.close
+	return table, shared.close
 }
 
 func newSource(c sources.Config) (pipeline.Source, []grant.Endpoint, error) {
@@ -128,10 +130,10 @@ func newSink(c sinks.Config, stdout io.Writer) (pipeline.Sink, []grant.Endpoint,
 	return nil, nil, errors.New("no kind of sink")
 }
 
-// newClassifier opens the model of a classify stage.
-func newClassifier(r *onnx.Runtime, c models.Config, log *slog.Logger) (pipeline.Classifier, error) {
+// newClassifier opens the model of a classify stage; threads is how many an inference has by default.
+func newClassifier(r *onnx.Runtime, c models.Config, threads int, log *slog.Logger) (pipeline.Classifier, error) {
 	o := onnx.Options{
-		Path: c.Model, CardPath: c.Card, Provider: onnx.Provider(c.Provider), GPU: c.GPU, Threads: c.Threads,
+		Path: c.Model, CardPath: c.Card, Provider: onnx.Provider(c.Provider), GPU: c.GPU, Threads: cmp.Or(c.Threads, threads),
 		Batch: c.Batch.Max, Half: c.Half, Threshold: c.Threshold, TopK: c.TopK, Regions: regions(c.Regions),
 		CacheDir: cacheFolder(), Log: log,
 	}

@@ -73,6 +73,15 @@ func (q *queue) put(u *pipeline.Unit, sequence uint64) {
 	}
 }
 
+// spare is how many items are kept for use again: what a queue needs that keeps up. After a jam the
+// others are given back to memory.
+const spare = 8
+
+// keep takes items back, as far as there is use for them. The mutex is held.
+func (q *queue) keep(items []*item) {
+	q.free = append(q.free, items[:min(len(items), max(0, spare-len(q.free)))]...)
+}
+
 // take returns an item that is not in use.
 func (q *queue) take() *item {
 	if n := len(q.free); n > 0 {
@@ -101,7 +110,8 @@ func (it *item) copy(u *pipeline.Unit, size int) {
 // clear drops all that waits. The mutex is held.
 func (q *queue) clear(why pipeline.Reason) {
 	q.drops.Add(why, uint64(len(q.waiting)))
-	q.free = append(q.free, q.waiting...)
+	q.keep(q.waiting)
+	clear(q.waiting)
 	q.waiting, q.bytes = q.waiting[:0], 0
 }
 
@@ -154,8 +164,10 @@ func (q *queue) catchUp(all bool) bool {
 		q.bytes -= len(it.memory)
 	}
 	q.drops.Add(pipeline.DropBehind, uint64(keep))
-	q.free = append(q.free, q.waiting[:keep]...)
-	q.waiting = append(q.waiting[:0], q.waiting[keep:]...)
+	q.keep(q.waiting[:keep])
+	left := copy(q.waiting, q.waiting[keep:])
+	clear(q.waiting[left:])
+	q.waiting = q.waiting[:left]
 	q.waiting[0].gap = true
 	return true
 }
@@ -163,7 +175,9 @@ func (q *queue) catchUp(all bool) bool {
 // release takes an item back.
 func (q *queue) release(it *item) {
 	q.mu.Lock()
-	q.free = append(q.free, it)
+	if len(q.free) < spare {
+		q.free = append(q.free, it)
+	}
 	q.mu.Unlock()
 }
 

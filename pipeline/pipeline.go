@@ -34,6 +34,10 @@ type Env struct {
 	Stats   *Stats       // never nil; counters of this stage
 	Network Network      // the only way out; nil for a stage without a grant
 	Report  func(Status) // tells the supervisor what changed; never blocks, never nil
+	// ReadFile reads a file that the stage's section of the pipeline file names: a password, a
+	// certificate. A stage in a box has no files: there the supervisor has read them for it. nil is
+	// os.ReadFile.
+	ReadFile func(name string) ([]byte, error)
 }
 
 // Network opens connections for a stage. It is the stage's grant: an address that the stage's own

@@ -11,6 +11,9 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"sightline/runtime/closure"
+	"sightline/runtime/closure/store"
 )
 
 // Driver runs boxes of one kind. Its methods may be called from any goroutine.
@@ -89,19 +92,20 @@ type Spec struct {
 	Log    io.Writer // takes what the box prints, line by line; never nil
 }
 
-// Files is a closure, packed in whichever way a box wants it. Each method checks the closure by its
-// digest first, and returns the same path for the same closure; it is read-only and stays until the
-// store collects it.
+// Files is a closure in a store. Each method checks what it returns by its digest first; the paths
+// that it returns are the same for the same closure, read-only, and stay until the store collects it.
 type Files interface {
 	// Digest is the closure's, "sha256:…".
 	Digest() string
+	// Manifest lists the closure's files.
+	Manifest(ctx context.Context) (*closure.Manifest, error)
 	// Folder returns a folder with the closure's files.
 	Folder(ctx context.Context) (string, error)
-	// Archive returns a tar of them, all owned by root.
-	Archive(ctx context.Context) (string, error)
-	// Initramfs returns a gzipped cpio archive (newc) with init added as /init.
-	Initramfs(ctx context.Context, init string) (string, error)
+	// Pack returns the closure packed into one file in the way that a box wants it.
+	Pack(ctx context.Context, way store.Packing) (store.Packed, error)
 }
+
+var _ Files = store.Kept{}
 
 // Limits are the most that a box may use. Zero values set no limit.
 type Limits struct {

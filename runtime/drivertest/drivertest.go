@@ -92,7 +92,7 @@ func (s *suite) room(t *testing.T) *room {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &room{suite: s, t: t, log: newLines()}
 	r.spec = driver.Spec{
-		ID: fmt.Sprintf("suite-%d-%d", os.Getpid(), s.count.Add(1)), Stage: "suite", Files: s.workshop.files(),
+		ID: fmt.Sprintf("suite-%d-%d", os.Getpid(), s.count.Add(1)), Stage: "suite", Files: s.workshop.files(t),
 		Program: []string{"/stage", "first", "second argument"}, Dir: dir, Socket: filepath.Join(dir, "wire.sock"), Log: r.log,
 	}
 	r.listen()

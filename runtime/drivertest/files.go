@@ -1,15 +1,12 @@
 package drivertest
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"sightline/runtime/closure"
-	"sightline/runtime/closure/pack"
 	"sightline/runtime/closure/store"
 	"sightline/runtime/driver"
 )
@@ -61,7 +58,7 @@ func newWorkshop(t *testing.T, h Harness) *workshop {
 func Closure(t *testing.T, spec closure.Spec) driver.Files {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "store")
-	return &files{dir: dir, digest: keep(t, dir, spec)}
+	return open(t, dir, keep(t, dir, spec))
 }
 
 func keep(t *testing.T, dir string, spec closure.Spec) closure.Digest {
@@ -86,10 +83,10 @@ func keep(t *testing.T, dir string, spec closure.Spec) closure.Digest {
 	return digest
 }
 
-func (w *workshop) files() *files { return &files{dir: w.dir, digest: w.digest} }
+func (w *workshop) files(t *testing.T) driver.Files { return open(t, w.dir, w.digest) }
 
 // tampered returns the closure in another store, in which one byte of its data was changed.
-func (w *workshop) tampered(t *testing.T) *files {
+func (w *workshop) tampered(t *testing.T) driver.Files {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "store")
 	if err := os.CopyFS(filepath.Join(dir, "blobs"), os.DirFS(filepath.Join(w.dir, "blobs"))); err != nil {
@@ -105,49 +102,14 @@ func (w *workshop) tampered(t *testing.T) *files {
 	if err := os.WriteFile(blob, []byte("cat\ndoG\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return &files{dir: dir, digest: w.digest}
+	return open(t, dir, w.digest)
 }
 
-// files is a closure in a store.
-type files struct {
-	dir    string
-	digest closure.Digest
-}
-
-var _ driver.Files = (*files)(nil)
-
-// Digest implements driver.Files.
-func (f *files) Digest() string { return "sha256:" + string(f.digest) }
-
-// Folder implements driver.Files.
-func (f *files) Folder(context.Context) (string, error) {
-	s, err := store.Open(f.dir)
+func open(t *testing.T, dir string, digest closure.Digest) driver.Files {
+	t.Helper()
+	s, err := store.Open(dir)
 	if err != nil {
-		return "", err
+		t.Fatal(err)
 	}
-	return s.Tree(f.digest)
-}
-
-// Archive implements driver.Files.
-func (f *files) Archive(context.Context) (string, error) { return f.pack(pack.Tar{}) }
-
-// Initramfs implements driver.Files.
-func (f *files) Initramfs(_ context.Context, init string) (string, error) {
-	data, err := os.ReadFile(init)
-	if err != nil {
-		return "", fmt.Errorf("init of the guest: %w", err)
-	}
-	return f.pack(pack.Initramfs{Init: data})
-}
-
-func (f *files) pack(p store.Packing) (string, error) {
-	s, err := store.Open(f.dir)
-	if err != nil {
-		return "", err
-	}
-	if err := s.Verify(f.digest); err != nil {
-		return "", err
-	}
-	packed, err := s.Pack(f.digest, p)
-	return packed.Path, err
+	return s.Kept(digest)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sightline/runtime/closure"
+	"sightline/runtime/closure/store"
 	"sightline/runtime/driver"
 )
 
@@ -47,7 +48,11 @@ func supervise(text string, d driver.Driver) error {
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		return err
 	}
-	e.Spec.Files, e.Spec.Log = &files{e.Store, e.Digest}, os.Stderr
+	kept, err := store.Open(e.Store)
+	if err != nil {
+		return err
+	}
+	e.Spec.Files, e.Spec.Log = kept.Kept(e.Digest), os.Stderr
 	wire, err := net.Listen("unix", e.Spec.Socket)
 	if err != nil {
 		return err

@@ -52,14 +52,22 @@ var (
 	SinkUp         = Metric{"sightline_sink_up", KindGauge, "1 while the upstream is connected."}
 	AgeSeconds     = Metric{"sightline_capture_to_publish_seconds", KindHistogram, "Age of a result when it is handed to the upstream: since capture, by the clock its origin says."}
 	ProviderInfo   = Metric{"sightline_provider_info", KindGauge, "1; the labels say which model runs on which execution provider."}
+	BoxCPU         = Metric{"sightline_box_cpu_seconds_total", KindCounter, "Processor time of a stage's box since it was started."}
+	BoxMemory      = Metric{"sightline_box_memory_bytes", KindGauge, "Resident bytes of a stage's box."}
+	BoxRestarts    = Metric{"sightline_box_restarts_total", KindCounter, "Times that a stage's box was started again."}
+	BoxReceived    = Metric{"sightline_wire_received_bytes_total", KindCounter, "Bytes that came from a stage's box over its wire."}
+	BoxSent        = Metric{"sightline_wire_sent_bytes_total", KindCounter, "Bytes that went to a stage's box over its wire."}
 )
 
-// Metrics lists every metric.
+// Metrics lists every metric of a stage.
 var Metrics = []Metric{
 	FramesReceived, FramesDecoded, FramesSent, FramesAnalysed, FramesDropped, PacketsLost, BytesReceived,
 	Reconnects, SourceUp, DecodeSeconds, ScaleSeconds, QueueSeconds, InferSeconds, BatchFrames, ResultsMade,
 	ResultsTaken, ResultsRefused, ResultsLost, SpoolResults, SpoolBytes, SinkUp, AgeSeconds, ProviderInfo,
 }
+
+// BoxMetrics lists the metrics that only the supervisor counts, never a stage.
+var BoxMetrics = []Metric{BoxCPU, BoxMemory, BoxRestarts, BoxReceived, BoxSent}
 
 // Buckets are the upper bounds of every histogram, in seconds.
 var Buckets = []float64{

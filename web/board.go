@@ -21,9 +21,23 @@ const (
 
 // Stage is one stage as the board knows it.
 type Stage struct {
-	Name  string
-	Kind  string // Capture, Classify or Publish
-	Stats *pipeline.Stats
+	Name    string
+	Kind    string                   // Capture, Classify or Publish
+	Samples func() []pipeline.Sample // its statistics as they are now
+	// Box says how the stage runs; nil: nobody knows.
+	Box func() Box
+}
+
+// Box is how a stage runs.
+type Box struct {
+	In       string        `json:"in"` // inline, process, container, vm, unikernel
+	ID       string        `json:"id,omitempty"`
+	Restarts int           `json:"restarts"`
+	Reason   string        `json:"reason,omitempty"` // of the last restart
+	CPU      time.Duration `json:"-"`
+	Memory   int64         `json:"memory_bytes,omitempty"`
+	Received uint64        `json:"wire_received_bytes,omitempty"` // from the box
+	Sent     uint64        `json:"wire_sent_bytes,omitempty"`     // to the box
 }
 
 // Board holds what is known of a running pipeline: its stages, their statuses and metrics, and the
@@ -32,10 +46,10 @@ type Board struct {
 	Device  string
 	Name    string // of the pipeline
 	Version string
-	Stages  []Stage
 	Began   time.Time
 
 	mu       sync.Mutex
+	stages   []Stage
 	statuses map[string]pipeline.Status
 	latest   map[resultKey]Latest
 }
@@ -54,6 +68,20 @@ type Latest struct {
 	Captured   time.Time `json:"captured"`
 	Since      time.Time `json:"since"` // capture time of the first result in a row with this class
 	Age        float64   `json:"age"`   // seconds from capture to the board
+}
+
+// Show says which stages there are, in the order of starting.
+func (b *Board) Show(stages []Stage) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stages = stages
+}
+
+// Stages returns the stages that are shown.
+func (b *Board) Stages() []Stage {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stages
 }
 
 // Report takes a stage's status.
@@ -104,7 +132,7 @@ func (b *Board) note(r *pipeline.Result) {
 
 // Ready tells whether every model is warm and has answered a frame; if not, what is missing.
 func (b *Board) Ready() (bool, string) {
-	for _, s := range b.Stages {
+	for _, s := range b.Stages() {
 		if s.Kind != Classify {
 			continue
 		}
@@ -114,7 +142,7 @@ func (b *Board) Ready() (bool, string) {
 		if !ok || status.State != pipeline.StateOnline {
 			return false, s.Name + ": the model is not ready"
 		}
-		if total(s.Stats.Snapshot(), pipeline.FramesAnalysed) == 0 {
+		if total(s.Samples(), pipeline.FramesAnalysed) == 0 {
 			return false, s.Name + ": no frame has gone through yet"
 		}
 	}
@@ -142,6 +170,12 @@ type stageReport struct {
 	Since  time.Time          `json:"since"`
 	Counts map[string]float64 `json:"counts"`          // totals by metric name, without prefix and _total
 	Drops  map[string]float64 `json:"drops,omitempty"` // dropped frames by reason
+	Box    *boxReport         `json:"box,omitempty"`
+}
+
+type boxReport struct {
+	Box
+	CPU float64 `json:"cpu_seconds,omitempty"`
 }
 
 func (b *Board) report() report {
@@ -153,16 +187,24 @@ func (b *Board) report() report {
 		return cmp.Or(cmp.Compare(x.Source, y.Source), cmp.Compare(x.Stage, y.Stage), cmp.Compare(x.Region, y.Region))
 	})
 	b.mu.Unlock()
-	for _, s := range b.Stages {
+	for _, s := range b.Stages() {
 		status, ok := statuses[s.Name]
 		if !ok {
 			status = pipeline.Status{State: pipeline.StateStarting, Since: b.Began}
 		}
-		counts, drops := summarise(s.Stats.Snapshot())
+		counts, drops := summarise(s.Samples())
 		out.Stages = append(out.Stages, stageReport{
 			Name: s.Name, Kind: s.Kind, State: status.State, Reason: status.Reason, Detail: status.Detail,
-			Since: status.Since, Counts: counts, Drops: drops,
+			Since: status.Since, Counts: counts, Drops: drops, Box: s.box(),
 		})
 	}
 	return out
+}
+
+func (s *Stage) box() *boxReport {
+	if s.Box == nil {
+		return nil
+	}
+	b := s.Box()
+	return &boxReport{Box: b, CPU: b.CPU.Seconds()}
 }

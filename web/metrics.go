@@ -18,14 +18,33 @@ func (c collector) Describe(chan<- *prometheus.Desc) {}
 // Collect sends every series as it is now.
 func (c collector) Collect(out chan<- prometheus.Metric) {
 	help := map[string]string{}
-	for _, m := range pipeline.Metrics {
+	for _, m := range slices.Concat(pipeline.Metrics, pipeline.BoxMetrics) {
 		help[m.Name] = m.Help
 	}
-	for _, stage := range c.board.Stages {
-		for _, s := range stage.Stats.Snapshot() {
+	for _, stage := range c.board.Stages() {
+		for _, s := range append(stage.Samples(), stage.used()...) {
 			out <- metric(s, help[s.Name], c.board.Device)
 		}
 	}
+}
+
+// used is what the stage's box uses, as samples.
+func (s *Stage) used() []pipeline.Sample {
+	if s.Box == nil {
+		return nil
+	}
+	b := s.Box()
+	var samples []pipeline.Sample
+	for _, u := range []struct {
+		metric pipeline.Metric
+		value  float64
+	}{
+		{pipeline.BoxCPU, b.CPU.Seconds()}, {pipeline.BoxMemory, float64(b.Memory)}, {pipeline.BoxRestarts, float64(b.Restarts)},
+		{pipeline.BoxReceived, float64(b.Received)}, {pipeline.BoxSent, float64(b.Sent)},
+	} {
+		samples = append(samples, pipeline.Sample{Name: u.metric.Name, Kind: u.metric.Kind, Value: u.value, Labels: []string{"stage", s.Name, "box", b.In}})
+	}
+	return samples
 }
 
 func metric(s pipeline.Sample, help, device string) prometheus.Metric {

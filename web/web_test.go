@@ -24,10 +24,11 @@ type fixture struct {
 
 func newFixture() fixture {
 	stats := pipeline.NewStats()
-	board := &web.Board{Device: "dev", Name: "front", Version: "1", Began: time.Now(), Stages: []web.Stage{
-		{Name: "cloud", Kind: web.Publish, Stats: pipeline.NewStats()},
-		{Name: "scene", Kind: web.Classify, Stats: stats},
-	}}
+	board := &web.Board{Device: "dev", Name: "front", Version: "1", Began: time.Now()}
+	board.Show([]web.Stage{
+		{Name: "cloud", Kind: web.Publish, Samples: pipeline.NewStats().Snapshot},
+		{Name: "scene", Kind: web.Classify, Samples: stats.Snapshot},
+	})
 	server := &web.Server{Board: board, Log: slog.New(slog.DiscardHandler)}
 	return fixture{board: board, stats: stats, handler: server.Handler()}
 }

@@ -51,6 +51,7 @@ func assemble(p *configs.Pipeline, table parts, log *slog.Logger) (*assembly, er
 	for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
 		a.capture(name, p.Sources[name])
 	}
+	a.board.Show(a.shown)
 	return &assembly{board: a.board, tasks: a.tasks}, errors.Join(a.problems...)
 }
 
@@ -59,6 +60,7 @@ type assembler struct {
 	table    parts
 	log      *slog.Logger
 	board    *web.Board
+	shown    []web.Stage
 	tasks    []inline.Task
 	results  map[string][]*pipeline.ResultLink // by model: where its results go
 	frames   map[string][]*pipeline.FrameLink  // by source: where its frames go
@@ -69,7 +71,7 @@ type assembler struct {
 // env makes the surroundings of a stage; statuses about a source also go to whoever publishes it.
 func (a *assembler) env(name, kind string, endpoints []grant.Endpoint) pipeline.Env {
 	stats := pipeline.NewStats()
-	a.board.Stages = append(a.board.Stages, web.Stage{Name: name, Kind: kind, Stats: stats})
+	a.shown = append(a.shown, web.Stage{Name: name, Kind: kind, Samples: stats.Snapshot})
 	env := pipeline.Env{
 		Device: a.pipeline.Device, Stage: name, Log: a.log.With("stage", name), Stats: stats,
 		Report: func(s pipeline.Status) {
@@ -188,7 +190,7 @@ func (a *assembly) makeRoom() (takeAway func()) {
 		return func() {}
 	}
 	inC := 0
-	for _, s := range a.board.Stages {
+	for _, s := range a.board.Stages() {
 		if s.Kind != web.Publish {
 			inC++
 		}

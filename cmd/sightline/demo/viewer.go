@@ -23,8 +23,8 @@ type Viewer struct {
 	Site     *Site
 	Prefix   string // of the topics, with the device
 	Out      io.Writer
-	Terminal bool        // whether the last line of Out can be overwritten
-	Stages   []web.Stage // whose frames the summary counts
+	Terminal bool               // whether the last line of Out can be overwritten
+	Stages   func() []web.Stage // whose frames the summary counts
 
 	client mqtt.Client
 	began  time.Time
@@ -173,8 +173,8 @@ func (v *Viewer) Finish() error {
 // frames adds up what the stages counted.
 func (v *Viewer) frames() Frames {
 	f := Frames{Dropped: map[string]uint64{}}
-	for _, stage := range v.Stages {
-		for _, s := range stage.Stats.Snapshot() {
+	for _, stage := range v.Stages() {
+		for _, s := range stage.Samples() {
 			switch s.Name {
 			case pipeline.FramesReceived.Name:
 				f.Seen += uint64(s.Value)

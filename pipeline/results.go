@@ -93,3 +93,6 @@ func (l *ResultLink) drain(limit int, into []Message) []Message {
 	}
 	return into
 }
+
+// Waiting returns how many results are on the link.
+func (l *ResultLink) Waiting() int { return len(l.results) }

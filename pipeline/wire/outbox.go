@@ -132,6 +132,13 @@ func (o *Outbox) Waiting() int {
 	return n
 }
 
+// Acknowledged returns how many messages the other side has acknowledged since the outbox was made.
+func (o *Outbox) Acknowledged() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.first - 1
+}
+
 func (o *Outbox) left() (int, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -44,6 +44,8 @@ func check(p *Pipeline, doc *strict.Document, o Options, clean bool) strict.Prob
 	c.together()
 	c.topics()
 	c.stages()
+	c.boxes()
+	c.guests()
 	c.listen()
 	if clean && c.problems.Err() == nil {
 		c.unused()
@@ -167,23 +169,6 @@ func (c *checker) unused() {
 	for _, name := range slices.Sorted(maps.Keys(c.p.Models)) {
 		if !slices.Contains(models, name) {
 			c.warn("models."+name, "no sink takes its results", "add it to the inputs of one, or remove it")
-		}
-	}
-}
-
-// stages checks that the boxes are those of stages.
-func (c *checker) stages() {
-	var all []string
-	for _, s := range c.sections() {
-		all = append(all, s.names...)
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.p.Runtime.Stages)) {
-		if !slices.Contains(all, name) {
-			suggestion := "the stages are " + strings.Join(all, ", ")
-			if near := strict.Nearest(name, all); near != "" {
-				suggestion = "did you mean " + near + "?"
-			}
-			c.problem("runtime.stages."+name, "there is no such stage", suggestion)
 		}
 	}
 }

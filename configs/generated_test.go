@@ -75,7 +75,7 @@ func TestTheSchemaRefusesWhatAnEditorShouldUnderline(t *testing.T) {
 	check := stricttest.Editor(t, configs.JSONSchema())
 	for _, name := range []string{
 		"unknown-key", "upper-case-key", "name-with-dot", "duration-without-unit", "size-without-unit", "two-kinds", "no-kind",
-		"missing-url", "password-in-file", "wrong-enum", "box-of-later-version", "no-inputs", "region-of-three", "number-as-text",
+		"missing-url", "password-in-file", "wrong-enum", "wrong-box", "no-inputs", "region-of-three", "number-as-text",
 	} {
 		data, err := os.ReadFile(filepath.Join("testdata", "bad", name+".yaml"))
 		if err != nil {

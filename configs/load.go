@@ -31,6 +31,8 @@ type Options struct {
 	Host string
 	// Folder is what paths in the file are relative to. Empty: the folder of the file.
 	Folder string
+	// Box, if not empty, is what runtime.default is instead of what file, environment and flags say.
+	Box string
 	// Elsewhere says that the file is meant for another machine: variables need not be set here, and
 	// files that it names need not be here.
 	Elsewhere bool

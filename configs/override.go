@@ -9,6 +9,8 @@ import (
 	"sightline/configs/strict"
 )
 
+const boxKey = "runtime.default"
+
 // Override is a key that the environment or a flag can set over the file. An empty variable sets nothing.
 type Override struct {
 	Key  string // path of the key
@@ -26,6 +28,7 @@ func Overrides() []Override {
 		{"http.allow_remote", "SIGHTLINE_HTTP_ALLOW_REMOTE", "http-allow-remote", "true allows an HTTP address that other machines reach"},
 		{"log.level", "SIGHTLINE_LOG_LEVEL", "log-level", "debug, info, warn or error"},
 		{"log.format", "SIGHTLINE_LOG_FORMAT", "log-format", "text or json"},
+		{boxKey, "SIGHTLINE_RUNTIME_DEFAULT", "runtime-default", "box of the stages that name none: inline, process, container, vm or unikernel"},
 		{"grace", "SIGHTLINE_GRACE", "grace", "how long stages may finish when asked to stop, such as 10s"},
 	}
 }
@@ -55,6 +58,13 @@ func (o Options) layer(v *viper.Viper, doc *strict.Document) strict.Problems {
 		problems = append(problems, wrong...)
 		if len(wrong) == 0 {
 			v.Set(viperKey(over.Key), value)
+		}
+	}
+	if o.Box != "" {
+		value, wrong := doc.Override(boxKey, o.Box, "box")
+		problems = append(problems, wrong...)
+		if len(wrong) == 0 {
+			v.Set(viperKey(boxKey), value)
 		}
 	}
 	return problems

@@ -35,20 +35,6 @@ type Pipeline struct {
 	Warnings strict.Problems `mapstructure:"-"`
 }
 
-// Inline is the box that runs a stage in the supervisor itself.
-const Inline = "inline"
-
-// Runtime says where each stage runs.
-type Runtime struct {
-	Default string         `mapstructure:"default" enum:"inline" later:"process,container,vm,unikernel" default:"inline" doc:"Box of the stages that are not named below."`
-	Stages  map[string]Box `mapstructure:"stages" doc:"Boxes of single stages, by the stage's name."`
-}
-
-// Box is where one stage runs.
-type Box struct {
-	In string `mapstructure:"in" enum:"inline" later:"process,container,vm,unikernel" default:"inline" doc:"Kind of box. inline: in the process of sightline itself."`
-}
-
 // Off is the address that disables the HTTP server.
 const Off = "off"
 
@@ -68,13 +54,4 @@ type Log struct {
 var later = [...]string{
 	"sources.*.motion", "sources.*.file", "sources.*.device", "sources.*.sim",
 	"models.*.events", "sinks.*.http",
-	"runtime.stages.*.memory", "runtime.stages.*.cpus",
-}
-
-// BoxOf names the box that a stage runs in.
-func (p *Pipeline) BoxOf(stage string) string {
-	if box, ok := p.Runtime.Stages[stage]; ok && box.In != "" {
-		return box.In
-	}
-	return p.Runtime.Default
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sightline/runtime/driver"
+	"sightline/runtime/outlive"
 )
 
 // leftTime bounds how long is waited for what was killed to go, and for the end of its log.
@@ -45,7 +46,7 @@ func (b *box) run(spec driver.Spec, log *os.File) *box {
 	}
 	go func() {
 		defer close(b.logEnd)
-		copyLines(spec.Log, log)
+		outlive.CopyLines(spec.Log, log)
 	}()
 	go b.watch()
 	return b
@@ -66,7 +67,7 @@ func (b *box) watch() {
 	status, known := b.wait()
 	b.exit = exitOf(status, known)
 	switch {
-	case b.exit.Code < 0 && b.Groups.outOfMemory():
+	case b.exit.Code < 0 && b.Groups.OutOfMemory():
 		b.exit.Reason = "out of memory"
 	case b.forced.Load():
 		b.exit.Reason = "killed by force"
@@ -147,27 +148,27 @@ func (b *box) Sample(context.Context) (driver.Usage, error) {
 		seen.CPU += s.CPU
 	}
 	var ok bool
-	if usage.CPU, ok = b.Groups.cpu(); !ok {
+	if usage.CPU, ok = b.Groups.CPU(); !ok {
 		usage.CPU = seen.CPU
 	}
 	return usage, nil
 }
 
 // members returns the living processes of the box.
-func (r record) members() []stat {
-	var members []stat
-	for _, pid := range r.Groups.members() {
-		if s, err := readStat(pid); err == nil && !s.dead() {
+func (r record) members() []outlive.Stat {
+	var members []outlive.Stat
+	for _, pid := range r.Groups.Members() {
+		if s, err := outlive.ReadStat(pid); err == nil && !s.Dead() {
 			members = append(members, s)
 		}
 	}
 	if len(members) > 0 {
 		return members
 	}
-	if leader, err := readStat(r.PID); err == nil && leader.Started != r.Started {
+	if leader, err := outlive.ReadStat(r.PID); err == nil && leader.Started != r.Started {
 		return nil // the number is another's by now
 	}
-	for _, s := range sessionMembers(r.PID) {
+	for _, s := range outlive.SessionMembers(r.PID) {
 		if r.PID > 0 && s.Started >= r.Started {
 			members = append(members, s)
 		}
@@ -179,7 +180,7 @@ func (r record) members() []stat {
 func (r record) kill() error {
 	until := time.Now().Add(leftTime)
 	for {
-		r.Groups.kill()
+		r.Groups.Kill()
 		members := r.members()
 		if len(members) == 0 {
 			return nil
@@ -196,7 +197,7 @@ func (r record) kill() error {
 
 // remove removes all traces of a box that has ended.
 func (r record) remove(dir string) error {
-	return errors.Join(r.Groups.remove(time.Now().Add(leftTime)), tidy(dir))
+	return errors.Join(r.Groups.Remove(time.Now().Add(leftTime)), tidy(dir))
 }
 
 // wipe ends whatever there is of a box and removes it.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sightline/runtime/driver"
+	"sightline/runtime/outlive"
 )
 
 // Bounds of limits, in bytes and processors: less than that no program gets to run with.
@@ -21,7 +22,7 @@ const (
 
 // check refuses what cannot be had here.
 func (h *host) check(spec driver.Spec) error {
-	if err := checkID(spec.ID); err != nil {
+	if err := outlive.CheckID(spec.ID); err != nil {
 		return err
 	}
 	if len(spec.Program) == 0 || !filepath.IsAbs(spec.Program[0]) {

@@ -11,7 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sightline/runtime/cgroup"
 	"sightline/runtime/driver"
+	"sightline/runtime/outlive"
 )
 
 // host is what this machine lets the supervisor do, found by trying.
@@ -19,7 +21,7 @@ type host struct {
 	way      way
 	landlock int // version; 0: none
 	seccomp  bool
-	groups   groups // parents of the boxes' groups
+	groups   cgroup.Groups // parents of the boxes' groups
 	lacks    []string
 	limiting map[string]error // why controllers of cgroups are missing
 }
@@ -56,7 +58,7 @@ func (d *Driver) explore(ctx context.Context) (*host, error) {
 		among = ways()
 	}
 	h := &host{landlock: landlockVersion(), seccomp: haveSeccomp()}
-	h.groups, h.limiting = findGroups(d.unified)
+	h.groups, h.limiting = cgroup.Find(d.unified)
 	var errs []error
 	for _, w := range among {
 		h.way = w
@@ -75,10 +77,10 @@ func (d *Driver) explore(ctx context.Context) (*host, error) {
 
 // try takes all steps to a box but the last in the present way.
 func (h *host) try(ctx context.Context, command []string) (err error) {
-	for _, name := range stale(os.TempDir()) {
+	for _, name := range cgroup.Stale(os.TempDir()) {
 		_ = os.RemoveAll(name) // another may be faster
 	}
-	dir, err := os.MkdirTemp("", probeName()+"-")
+	dir, err := os.MkdirTemp("", cgroup.ProbeName()+"-")
 	if err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (h *host) try(ctx context.Context, command []string) (err error) {
 	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(folder, 0o755), os.Mkdir(wire, 0o755), os.Mkdir(filepath.Join(dir, rootDir), 0o755)); err != nil {
 		return err
 	}
-	o := h.order(folder, wire, dir, uidOf(filepath.Base(dir)))
+	o := h.order(folder, wire, dir, outlive.UserOf(filepath.Base(dir)))
 	o.Trial = true
 	l := &launch{command: command, way: h.way, order: o}
 	child, err := l.fork()
@@ -112,21 +114,6 @@ func (h *host) order(folder, wire, dir string, uid int) *order {
 		o.UID = uid
 	}
 	return o
-}
-
-// Users of boxes are from a range that distributions and container engines leave alone.
-const (
-	firstUID = 1_900_000_000
-	manyUIDs = 1 << 27
-)
-
-// uidOf returns the user of a box: always the same, as a rule another one for each box.
-func uidOf(id string) int {
-	hash := uint32(2166136261) // FNV-1a
-	for i := range len(id) {
-		hash = (hash ^ uint32(id[i])) * 16777619
-	}
-	return firstUID + int(hash%manyUIDs)
 }
 
 // missing says what a box is not protected by.

@@ -34,6 +34,7 @@ import (
 	"sync"
 
 	"sightline/runtime/driver"
+	"sightline/runtime/outlive"
 )
 
 // Name is the driver's.
@@ -43,7 +44,7 @@ const Name = "process"
 const WireFolder = "/wire"
 
 // LogPipe is how much a box can print, in bytes, while no supervisor is there to read.
-const LogPipe = 1 << 20
+const LogPipe = outlive.LogPipe
 
 // Driver runs process boxes. The zero value is ready; fields are to be set before the first use.
 type Driver struct {
@@ -143,7 +144,7 @@ const (
 // tidy removes what the driver keeps in the folder of a box, the state last.
 func tidy(dir string) error {
 	var errs []error
-	for _, name := range []string{logFile, lockFile, rootDir, stateFile + temporary, stateFile} {
+	for _, name := range []string{logFile, lockFile, rootDir, stateFile + outlive.Temporary, stateFile} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

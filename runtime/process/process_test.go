@@ -10,12 +10,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 
-	"golang.org/x/sys/unix"
-
+	"sightline/runtime/cgroup"
 	"sightline/runtime/driver"
 	"sightline/runtime/drivertest"
+	"sightline/runtime/outlive"
 )
 
 func TestMain(m *testing.M) {
@@ -53,28 +52,28 @@ func number(text string) int {
 
 // left finds what there is of a box in the process table and among the cgroups.
 func left(spec driver.Spec) []string {
-	if checkID(spec.ID) != nil {
+	if outlive.CheckID(spec.ID) != nil {
 		return nil
 	}
 	var found []string
 	names, _ := filepath.Glob("/proc/[0-9]*")
 	for _, name := range names {
-		if s, err := readStat(number(filepath.Base(name))); err != nil || s.dead() {
+		if s, err := outlive.ReadStat(number(filepath.Base(name))); err != nil || s.Dead() {
 			continue // who inherits a box whose supervisor was killed may be slow to reap it
 		}
-		cgroup, _ := os.ReadFile(name + "/cgroup") // gone meanwhile
+		inGroup, _ := os.ReadFile(name + "/cgroup") // gone meanwhile
 		status, _ := os.ReadFile(name + "/status")
 		line, _ := os.ReadFile(name + "/cmdline")
-		user := fmt.Sprintf("\nUid:\t%d\t", uidOf(spec.ID))
+		user := fmt.Sprintf("\nUid:\t%d\t", outlive.UserOf(spec.ID))
 		switch {
-		case strings.Contains(string(cgroup), "/"+groupFolder+"/"+spec.ID+"\n"), strings.Contains(string(status), user):
+		case strings.Contains(string(inGroup), "/"+cgroup.Folder+"/"+spec.ID+"\n"), strings.Contains(string(status), user):
 			found = append(found, name)
 		case strings.HasSuffix(string(line), "/stage\x00sleep\x00"): // of a session that nothing names
 			found = append(found, name+", a child of a stage")
 		}
 	}
-	parents, _ := findGroups(os.Getenv(wayVariable) == "unified")
-	for _, dir := range parents.of(spec.ID).dirs() {
+	parents, _ := cgroup.Find(os.Getenv(wayVariable) == "unified")
+	for _, dir := range parents.Of(spec.ID).Dirs() {
 		if _, err := os.Stat(dir); err == nil {
 			found = append(found, dir)
 		}
@@ -86,20 +85,8 @@ func left(spec driver.Spec) []string {
 	return found
 }
 
-// tellsExit says that the kernel tells of the end of processes that are not children.
-func tellsExit() bool {
-	watch, err := watchExit(os.Getpid(), 0)
-	if err != nil {
-		return false
-	}
-	defer watch.file.Close()
-	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, watch.file.Fd(), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info)))
-	return errno == 0
-}
-
 func harness() drivertest.Harness {
-	return drivertest.Harness{New: newDriver, Left: left, TellsExit: tellsExit(), Stage: os.Getenv(stageVariable)}
+	return drivertest.Harness{New: newDriver, Left: left, TellsExit: outlive.TellsExit(), Stage: os.Getenv(stageVariable)}
 }
 
 func TestDriver(t *testing.T) {
@@ -150,7 +137,7 @@ func TestDriverWithoutNamespaces(t *testing.T) { testAs(t, 0, "plain") }
 func TestDriverOfAUserWithoutNamespaces(t *testing.T) { testAs(t, 65534, "plain") }
 
 func TestDriverInUnifiedGroups(t *testing.T) {
-	found, errs := findGroups(true)
+	found, errs := cgroup.Find(true)
 	if len(found.Folders) == 0 {
 		t.Skipf("no cgroup v2: %v", errs)
 	}

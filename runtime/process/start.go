@@ -9,12 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
-
+	"sightline/runtime/cgroup"
 	"sightline/runtime/closure"
 	"sightline/runtime/driver"
+	"sightline/runtime/outlive"
 )
 
 // starting is the start of one box.
@@ -25,13 +24,13 @@ type starting struct {
 	command []string
 
 	uid    int
-	groups groups
+	groups cgroup.Groups
 }
 
 // start makes a box, or leaves nothing behind.
 func (s *starting) start(ctx context.Context) (*box, error) {
-	s.groups = s.host.groups.of(s.spec.ID)
-	for _, name := range append(s.groups.dirs(), filepath.Join(s.spec.Dir, stateFile)) {
+	s.groups = s.host.groups.Of(s.spec.ID)
+	for _, name := range append(s.groups.Dirs(), filepath.Join(s.spec.Dir, stateFile)) {
 		if _, err := os.Lstat(name); err == nil {
 			return nil, fmt.Errorf("a box with this ID exists: %q", name)
 		}
@@ -42,9 +41,9 @@ func (s *starting) start(ctx context.Context) (*box, error) {
 		}
 	}
 	if s.host.way.ownUser {
-		s.uid = uidOf(s.spec.ID)
+		s.uid = outlive.UserOf(s.spec.ID)
 	}
-	r := record{Version: stateVersion, ID: s.spec.ID, Boot: boot(), UID: s.uid, Groups: s.groups}
+	r := record{Version: stateVersion, ID: s.spec.ID, Boot: outlive.Boot(), UID: s.uid, Groups: s.groups}
 	if err := r.write(s.spec.Dir); err != nil {
 		return nil, errors.Join(err, tidy(s.spec.Dir))
 	}
@@ -56,7 +55,7 @@ func (s *starting) start(ctx context.Context) (*box, error) {
 }
 
 func (s *starting) make(ctx context.Context, r record) (*box, error) {
-	if err := s.groups.create(s.spec.Limits); err != nil {
+	if err := s.groups.Create(s.spec.Limits); err != nil {
 		return nil, err
 	}
 	if err := admit(s.spec, s.uid); err != nil {
@@ -66,12 +65,12 @@ func (s *starting) make(ctx context.Context, r record) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader, writer, err := openLog(s.spec.Dir)
+	reader, writer, err := outlive.MakeLog(filepath.Join(s.spec.Dir, logFile))
 	if err != nil {
 		return nil, err
 	}
 	defer writer.Close()
-	lock, err := takeLock(ctx, s.spec.Dir)
+	lock, err := outlive.TakeLock(ctx, filepath.Join(s.spec.Dir, lockFile))
 	if err != nil {
 		return nil, errors.Join(err, reader.Close())
 	}
@@ -93,7 +92,7 @@ func (s *starting) launch(ctx context.Context, l *launch, r record) (*box, error
 		return nil, err
 	}
 	r.PID = child.Pid
-	st, err := readStat(child.Pid)
+	st, err := outlive.ReadStat(child.Pid)
 	if err == nil {
 		r.Started = st.Started
 		err = r.write(s.spec.Dir)
@@ -114,7 +113,7 @@ func (s *starting) launch(ctx context.Context, l *launch, r record) (*box, error
 // order says what the helper shall become for this box.
 func (s *starting) order() (*order, error) {
 	o := s.host.order(s.folder, s.spec.Dir, s.spec.Dir, s.uid)
-	o.Groups = s.groups.procs()
+	o.Groups = s.groups.Procs()
 	if s.spec.GPU {
 		o.Devices = gpuDevices()
 		o.Extra, o.Sys = groupsOf(o.Devices), true
@@ -178,27 +177,4 @@ func admit(spec driver.Spec, uid int) error {
 		return fmt.Errorf("let the box to its wire: %w", err)
 	}
 	return os.Chmod(spec.Socket, 0o660)
-}
-
-// takeLock takes the lock that the helper holds until it has become the stage; its holder is waited
-// for.
-func takeLock(ctx context.Context, dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if err != unix.EWOULDBLOCK && err != unix.EINTR {
-			return nil, errors.Join(fmt.Errorf("lock %q: %w", f.Name(), err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }

@@ -3,30 +3,29 @@ package process
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"sightline/runtime/cgroup"
+	"sightline/runtime/outlive"
 )
 
 const (
 	stateVersion = 1
-	temporary    = ".new"
 	maxState     = 64 << 10 // bytes
 )
 
 // record is what a later supervisor must know of a box. It is written before anything of the box
 // exists, without the process, and again before the program runs.
 type record struct {
-	Version int    `json:"version"`
-	ID      string `json:"id"`
-	Boot    string `json:"boot"` // of the machine; processes of another boot are gone
-	UID     int    `json:"uid,omitempty"`
-	Groups  groups `json:"cgroups"`
-	PID     int    `json:"pid,omitempty"`
-	Started uint64 `json:"started,omitempty"` // of the process, in clock ticks since boot
+	Version int           `json:"version"`
+	ID      string        `json:"id"`
+	Boot    string        `json:"boot"` // of the machine; processes of another boot are gone
+	UID     int           `json:"uid,omitempty"`
+	Groups  cgroup.Groups `json:"cgroups"`
+	PID     int           `json:"pid,omitempty"`
+	Started uint64        `json:"started,omitempty"` // of the process, in clock ticks since boot
 }
 
 // write puts the record into dir whole, and on the disk.
@@ -35,35 +34,10 @@ func (r record) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
-	at := filepath.Join(dir, stateFile)
-	if err := writeSynced(at+temporary, append(data, '\n')); err != nil {
+	if err := outlive.WriteRecord(filepath.Join(dir, stateFile), append(data, '\n')); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
-	if err := os.Rename(at+temporary, at); err != nil {
-		return fmt.Errorf("write state: %w", err)
-	}
-	return syncFolder(dir)
-}
-
-func writeSynced(name string, data []byte) (err error) {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-func syncFolder(dir string) (err error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return f.Sync()
+	return nil
 }
 
 // readRecord returns the record of a box; fs.ErrNotExist when there is none.
@@ -97,29 +71,11 @@ func parseRecord(data []byte) (record, error) {
 	if r.Version != stateVersion {
 		return record{}, fmt.Errorf("state has version %d, not %d", r.Version, stateVersion)
 	}
-	if err := checkID(r.ID); err != nil {
+	if err := outlive.CheckID(r.ID); err != nil {
 		return record{}, err
 	}
 	if r.PID < 0 || r.PID == 1 || r.PID > 1<<22 {
 		return record{}, fmt.Errorf("process %d cannot be a box", r.PID)
 	}
-	return r, r.Groups.check(r.ID)
-}
-
-// checkID returns an error for what is no ID of a box: it becomes part of paths.
-func checkID(id string) error {
-	bad := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }
-	if id == "" || len(id) > 63 || strings.ContainsFunc(id, bad) {
-		return fmt.Errorf("box ID %q is not 1 to 63 lower-case letters, digits and -", id)
-	}
-	return nil
-}
-
-// boot returns the ID of this boot of the machine; "" when the kernel doesn't say.
-func boot() string {
-	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
-	return strings.TrimSpace(string(data))
+	return r, r.Groups.Check(r.ID)
 }

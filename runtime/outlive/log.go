@@ -1,11 +1,10 @@
-package process
+package outlive
 
 import (
 	"bufio"
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,10 +12,12 @@ import (
 // maxLine is the longest line of a log, in bytes; longer ones are cut in several.
 const maxLine = 8 << 10
 
-// openLog makes the pipe of a box's log. The box holds the writer, open for both ways, so that the
-// pipe stands when the reader is gone.
-func openLog(dir string) (reader, writer *os.File, err error) {
-	name := filepath.Join(dir, logFile)
+// LogPipe is how much a box can print, in bytes, while no supervisor is there to read.
+const LogPipe = 1 << 20
+
+// MakeLog makes a pipe with a name for the log of a box. The box holds the writer, open for both
+// ways, so that the pipe stands when the reader is gone.
+func MakeLog(name string) (reader, writer *os.File, err error) {
 	if err := unix.Mkfifo(name, 0o600); err != nil {
 		return nil, nil, &os.PathError{Op: "mkfifo", Path: name, Err: err}
 	}
@@ -26,21 +27,21 @@ func openLog(dir string) (reader, writer *os.File, err error) {
 	}
 	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, LogPipe) // else it stays at the default
 	writer = os.NewFile(uintptr(fd), name)
-	reader, err = joinLog(dir)
+	reader, err = JoinLog(name)
 	if err != nil {
 		return nil, nil, errors.Join(err, writer.Close())
 	}
 	return reader, writer, nil
 }
 
-// joinLog opens the pipe for reading; it doesn't wait for a writer.
-func joinLog(dir string) (*os.File, error) {
-	return os.OpenFile(filepath.Join(dir, logFile), os.O_RDONLY|unix.O_NONBLOCK, 0)
+// JoinLog opens the pipe of a log for reading; it doesn't wait for a writer.
+func JoinLog(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 }
 
-// copyLines hands what comes from r to w line by line, each ended by a newline, until r ends. What w
+// CopyLines hands what comes from r to w line by line, each ended by a newline, until r ends. What w
 // refuses is lost: a box is not to stall because of its log.
-func copyLines(w io.Writer, r io.Reader) {
+func CopyLines(w io.Writer, r io.Reader) {
 	lines := bufio.NewReaderSize(r, maxLine)
 	for {
 		line, err := lines.ReadSlice('\n')

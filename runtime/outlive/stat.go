@@ -1,4 +1,4 @@
-package process
+package outlive
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 // clockTick is the unit of times in /proc/<pid>/stat: USER_HZ is 100 on every platform of Linux.
 const clockTick = time.Second / 100
 
-// stat is what matters of /proc/<pid>/stat (proc_pid_stat(5)).
-type stat struct {
+// Stat is what matters of /proc/<pid>/stat (proc_pid_stat(5)).
+type Stat struct {
 	PID     int
 	State   byte               // Z and X: dead
 	Session int                // field 6
@@ -24,24 +24,24 @@ type stat struct {
 	Exit    syscall.WaitStatus // field 52, of the dead, 0 where the kernel keeps it to itself
 }
 
-// readStat returns the stat of a process; an error that is os.ErrNotExist or ESRCH when there is none.
-func readStat(pid int) (stat, error) {
+// ReadStat returns the stat of a process; an error that is os.ErrNotExist or ESRCH when there is none.
+func ReadStat(pid int) (Stat, error) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return stat{}, err
+		return Stat{}, err
 	}
 	return parseStat(data)
 }
 
 // parseStat decodes a line of stat. The name in it may have any bytes, so it is cut at its last ")".
-func parseStat(data []byte) (stat, error) {
+func parseStat(data []byte) (Stat, error) {
 	front, rest, ok := cutLast(data, ')')
 	pid, _, _ := strings.Cut(string(front), " ")
 	fields := strings.Fields(string(rest))
 	if !ok || len(fields) < 50 || fields[0] == "" {
-		return stat{}, fmt.Errorf("process status %.80q is not of the form of proc_pid_stat(5)", data)
+		return Stat{}, fmt.Errorf("process status %.80q is not of the form of proc_pid_stat(5)", data)
 	}
-	s := stat{State: fields[0][0]}
+	s := Stat{State: fields[0][0]}
 	var err error
 	number := func(text string) int64 {
 		n, e := strconv.ParseInt(text, 10, 64)
@@ -67,28 +67,28 @@ func cutLast(data []byte, sep byte) (before, after []byte, found bool) {
 	return data[:i], data[i+1:], true
 }
 
-// dead says that the process has ended and waits for its parent.
-func (s stat) dead() bool { return s.State == 'Z' || s.State == 'X' }
+// Dead says that the process has ended and waits for its parent.
+func (s Stat) Dead() bool { return s.State == 'Z' || s.State == 'X' }
 
-// is says that a process is alive and the one that was started then.
-func is(pid int, started uint64) bool {
-	s, err := readStat(pid)
-	return err == nil && s.Started == started && !s.dead()
+// Is says that a process is alive and the one that was started then.
+func Is(pid int, started uint64) bool {
+	s, err := ReadStat(pid)
+	return err == nil && s.Started == started && !s.Dead()
 }
 
-// sessionMembers returns the living processes of a session.
-func sessionMembers(session int) []stat {
+// SessionMembers returns the living processes of a session.
+func SessionMembers(session int) []Stat {
 	names, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	var members []stat
+	var members []Stat
 	for _, name := range names {
 		pid, err := strconv.Atoi(name.Name())
 		if err != nil {
 			continue
 		}
-		if s, err := readStat(pid); err == nil && s.Session == session && !s.dead() {
+		if s, err := ReadStat(pid); err == nil && s.Session == session && !s.Dead() {
 			members = append(members, s)
 		}
 	}

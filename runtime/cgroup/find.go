@@ -1,4 +1,4 @@
-package process
+package cgroup
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"sightline/runtime/outlive"
 )
 
 // Folder names by which a supervisor's own leaf in cgroup v2 is known: systemd makes it with
@@ -83,13 +85,13 @@ func unescape(text string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
 }
 
-// findGroups returns the folders in which cgroups of boxes can be made, tried, and by controller
+// Find returns the folders in which cgroups of boxes can be made, tried, and by controller
 // why one is missing.
-func findGroups(unifiedOnly bool) (groups, map[string]error) {
+func Find(unifiedOnly bool) (Groups, map[string]error) {
 	mountinfo, err1 := os.ReadFile("/proc/self/mountinfo")
 	cgroup, err2 := os.ReadFile("/proc/self/cgroup")
 	if err := errors.Join(err1, err2); err != nil {
-		return groups{}, forAll(err)
+		return Groups{}, forAll(err)
 	}
 	all := hierarchies(string(mountinfo), string(cgroup))
 	if found, errs := findV1(all); !unifiedOnly && len(found.Folders)+len(errs) > 0 {
@@ -100,7 +102,7 @@ func findGroups(unifiedOnly bool) (groups, map[string]error) {
 			return findV2(h)
 		}
 	}
-	return groups{}, forAll(errors.New("no cgroups are mounted"))
+	return Groups{}, forAll(errors.New("no cgroups are mounted"))
 }
 
 func forAll(err error) map[string]error {
@@ -111,13 +113,13 @@ func forAll(err error) map[string]error {
 	return errs
 }
 
-func findV1(all []hierarchy) (groups, map[string]error) {
-	found, errs := groups{Folders: map[string]string{}}, map[string]error{}
+func findV1(all []hierarchy) (Groups, map[string]error) {
+	found, errs := Groups{Folders: map[string]string{}}, map[string]error{}
 	for _, h := range all {
 		if h.controllers == nil {
 			continue
 		}
-		dir := filepath.Join(h.own, groupFolder)
+		dir := filepath.Join(h.own, Folder)
 		err := try(dir)
 		_ = os.Remove(dir) // made again for each box; not while there are others
 		for _, c := range h.controllers {
@@ -134,16 +136,16 @@ func findV1(all []hierarchy) (groups, map[string]error) {
 // probePrefix begins the names of groups and folders that are only for trying.
 const probePrefix = "sightline-probe-"
 
-// probeName has the process that tries in it.
-func probeName() string { return probePrefix + strconv.Itoa(os.Getpid()) }
+// ProbeName begins the names of what is made only for trying; it has this process in it.
+func ProbeName() string { return probePrefix + strconv.Itoa(os.Getpid()) }
 
-// stale returns what processes have in dir that were killed while they tried.
-func stale(dir string) []string {
+// Stale returns what processes have in dir that were killed while they tried.
+func Stale(dir string) []string {
 	names, _ := filepath.Glob(filepath.Join(dir, probePrefix+"*")) // the pattern is good
 	return slices.DeleteFunc(names, func(name string) bool {
 		id, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(name), probePrefix), "-")
 		pid, err := strconv.Atoi(id)
-		_, statErr := readStat(pid)
+		_, statErr := outlive.ReadStat(pid)
 		var info unix.Stat_t
 		return err != nil || !errors.Is(statErr, fs.ErrNotExist) || unix.Lstat(name, &info) != nil || int(info.Uid) != os.Geteuid()
 	})
@@ -151,26 +153,26 @@ func stale(dir string) []string {
 
 // try makes a group below dir for a moment, and removes those of processes that were killed at it.
 func try(dir string) error {
-	for _, name := range stale(dir) {
+	for _, name := range Stale(dir) {
 		_ = os.Remove(name) // another may be faster
 	}
-	probe := filepath.Join(dir, probeName())
+	probe := filepath.Join(dir, ProbeName())
 	if err := makeGroup(probe); err != nil {
 		return err
 	}
 	return os.Remove(probe)
 }
 
-func findV2(h hierarchy) (groups, map[string]error) {
+func findV2(h hierarchy) (Groups, map[string]error) {
 	parent, err := parentV2(h)
 	if err != nil {
-		return groups{}, forAll(err)
+		return Groups{}, forAll(err)
 	}
-	dir := filepath.Join(parent, groupFolder)
+	dir := filepath.Join(parent, Folder)
 	if err := try(dir); err != nil {
-		return groups{}, forAll(fmt.Errorf("cgroup v2: %w", err))
+		return Groups{}, forAll(fmt.Errorf("cgroup v2: %w", err))
 	}
-	found, errs := groups{Unified: true, Folders: map[string]string{"": dir}}, map[string]error{}
+	found, errs := Groups{Unified: true, Folders: map[string]string{"": dir}}, map[string]error{}
 	for _, c := range []string{"memory", "cpu", "pids"} {
 		if err := enable(c, parent, dir); err != nil {
 			errs[c] = fmt.Errorf("cgroup v2 without the %s controller: %w", c, err)

@@ -1,4 +1,6 @@
-package process
+// Package cgroup makes, measures and removes the cgroups of boxes, of v1 and v2, where the supervisor
+// may: as root, or in a part that was delegated to it.
+package cgroup
 
 import (
 	"errors"
@@ -16,40 +18,40 @@ import (
 	"sightline/runtime/driver"
 )
 
-// groupFolder is below which the cgroups of boxes are made.
-const groupFolder = "sightline"
+// Folder is below which the cgroups of boxes are made.
+const Folder = "sightline"
 
 // cpuPeriod is the kernel's default of what a limit of processors is measured over, in µs.
 const cpuPeriod = 100_000
 
-// groups are the folders of one box's cgroup by controller: in cgroup v2 all the same, in v1 one
+// Groups are the folders of one box's cgroup by controller: in cgroup v2 all the same, in v1 one
 // each. Those that can't be had here are missing.
-type groups struct {
+type Groups struct {
 	Unified bool              `json:"unified,omitempty"` // cgroup v2
 	Folders map[string]string `json:"folders,omitempty"` // by memory, cpu, cpuacct, pids; "" for v2 itself
 }
 
-// check refuses folders that can't be a cgroup of the box.
-func (g groups) check(id string) error {
+// Check refuses folders that can't be a cgroup of the box.
+func (g Groups) Check(id string) error {
 	for controller, dir := range g.Folders {
-		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir || !strings.HasSuffix(dir, "/"+groupFolder+"/"+id) {
+		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir || !strings.HasSuffix(dir, "/"+Folder+"/"+id) {
 			return fmt.Errorf("%q is not the %s cgroup of box %q", dir, controller, id)
 		}
 	}
 	return nil
 }
 
-// of returns the groups for a box below the parents g.
-func (g groups) of(id string) groups {
-	box := groups{Unified: g.Unified, Folders: map[string]string{}}
+// Of returns the groups for a box below the parents g.
+func (g Groups) Of(id string) Groups {
+	box := Groups{Unified: g.Unified, Folders: map[string]string{}}
 	for controller, dir := range g.Folders {
 		box.Folders[controller] = filepath.Join(dir, id)
 	}
 	return box
 }
 
-// dirs returns each folder once.
-func (g groups) dirs() []string {
+// Dirs returns each folder once.
+func (g Groups) Dirs() []string {
 	var dirs []string
 	for _, dir := range g.Folders {
 		dirs = append(dirs, dir)
@@ -58,9 +60,9 @@ func (g groups) dirs() []string {
 	return slices.Compact(dirs)
 }
 
-// create makes the groups and sets the limits.
-func (g groups) create(limits driver.Limits) error {
-	for _, dir := range g.dirs() {
+// Create makes the groups and sets the limits.
+func (g Groups) Create(limits driver.Limits) error {
+	for _, dir := range g.Dirs() {
 		if err := makeGroup(dir); err != nil {
 			return fmt.Errorf("make cgroup: %w", err)
 		}
@@ -91,7 +93,7 @@ type setting struct {
 	optional    bool // not every kernel has it
 }
 
-func (g groups) settings(limits driver.Limits) []setting {
+func (g Groups) settings(limits driver.Limits) []setting {
 	var all []setting
 	set := func(controller, v1, v2, value string, optional bool) {
 		name := v1
@@ -120,19 +122,19 @@ func (g groups) settings(limits driver.Limits) []setting {
 	return all
 }
 
-// procs returns the files through which a process joins.
-func (g groups) procs() []string {
+// Procs returns the files through which a process joins.
+func (g Groups) Procs() []string {
 	var files []string
-	for _, dir := range g.dirs() {
+	for _, dir := range g.Dirs() {
 		files = append(files, filepath.Join(dir, "cgroup.procs"))
 	}
 	return files
 }
 
-// members returns the processes in the groups, as far as this process can see them.
-func (g groups) members() []int {
+// Members returns the processes in the groups, as far as this process can see them.
+func (g Groups) Members() []int {
 	var pids []int
-	for _, file := range g.procs() {
+	for _, file := range g.Procs() {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			continue
@@ -147,9 +149,9 @@ func (g groups) members() []int {
 	return slices.Compact(pids)
 }
 
-// kill kills all that is in the groups now, and says whether there was anything.
-func (g groups) kill() bool {
-	members := g.members()
+// Kill kills all that is in the groups now, and says whether there was anything.
+func (g Groups) Kill() bool {
+	members := g.Members()
 	if dir, ok := g.Folders[""]; ok && len(members) > 0 && g.Unified {
 		if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
 			return true
@@ -161,11 +163,11 @@ func (g groups) kill() bool {
 	return len(members) > 0
 }
 
-// remove removes the groups, which must be empty. The kernel lets go of them a moment after the
+// Remove removes the groups, which must be empty. The kernel lets go of them a moment after the
 // last process was seen to end.
-func (g groups) remove(until time.Time) error {
+func (g Groups) Remove(until time.Time) error {
 	var errs []error
-	for _, dir := range g.dirs() {
+	for _, dir := range g.Dirs() {
 		for {
 			err := unix.Rmdir(dir)
 			if err == unix.EBUSY && time.Now().Before(until) {
@@ -184,8 +186,8 @@ func (g groups) remove(until time.Time) error {
 	return errors.Join(errs...)
 }
 
-// outOfMemory says that the kernel has killed something in the group because of its limit.
-func (g groups) outOfMemory() bool {
+// OutOfMemory says that the kernel has killed something in the group because of its limit.
+func (g Groups) OutOfMemory() bool {
 	name := "memory.oom_control"
 	if g.Unified {
 		name = "memory.events"
@@ -193,8 +195,8 @@ func (g groups) outOfMemory() bool {
 	return g.value("memory", name, "oom_kill") > 0
 }
 
-// cpu returns the processor time used, and false when no group knows it.
-func (g groups) cpu() (time.Duration, bool) {
+// CPU returns the processor time used, and false when no group knows it.
+func (g Groups) CPU() (time.Duration, bool) {
 	if g.Unified {
 		n := g.value("cpu", "cpu.stat", "usage_usec")
 		if n < 0 {
@@ -207,7 +209,7 @@ func (g groups) cpu() (time.Duration, bool) {
 }
 
 // value reads the number after key in a file of the group, or the only one; -1 if there is none.
-func (g groups) value(controller, name, key string) int64 {
+func (g Groups) value(controller, name, key string) int64 {
 	dir, ok := g.Folders[controller]
 	if !ok {
 		return -1

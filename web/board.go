@@ -70,6 +70,19 @@ type Latest struct {
 	Age        float64   `json:"age"`   // seconds from capture to the board
 }
 
+// Describe names the device and the pipeline.
+func (b *Board) Describe(device, pipeline string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Device, b.Name = device, pipeline
+}
+
+func (b *Board) device() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Device
+}
+
 // Show says which stages there are, in the order of starting.
 func (b *Board) Show(stages []Stage) {
 	b.mu.Lock()
@@ -92,6 +105,13 @@ func (b *Board) Report(s pipeline.Status) {
 		b.statuses = map[string]pipeline.Status{}
 	}
 	b.statuses[s.Stage] = s
+}
+
+// Online tells whether a stage has said that it works.
+func (b *Board) Online(stage string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.statuses[stage].State == pipeline.StateOnline
 }
 
 // Open makes the board a sink.
@@ -179,9 +199,10 @@ type boxReport struct {
 }
 
 func (b *Board) report() report {
-	out := report{Device: b.Device, Name: b.Name, Version: b.Version, Began: b.Began}
+	out := report{Version: b.Version, Began: b.Began}
 	out.Ready, out.Missing = b.Ready()
 	b.mu.Lock()
+	out.Device, out.Name = b.Device, b.Name
 	statuses := maps.Clone(b.statuses)
 	out.Latest = slices.SortedFunc(maps.Values(b.latest), func(x, y Latest) int {
 		return cmp.Or(cmp.Compare(x.Source, y.Source), cmp.Compare(x.Stage, y.Stage), cmp.Compare(x.Region, y.Region))

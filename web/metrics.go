@@ -21,9 +21,10 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range slices.Concat(pipeline.Metrics, pipeline.BoxMetrics) {
 		help[m.Name] = m.Help
 	}
+	device := c.board.device()
 	for _, stage := range c.board.Stages() {
 		for _, s := range append(stage.Samples(), stage.used()...) {
-			out <- metric(s, help[s.Name], c.board.Device)
+			out <- metric(s, help[s.Name], device)
 		}
 	}
 }

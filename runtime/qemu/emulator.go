@@ -1,0 +1,193 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sightline/runtime/outlive"
+)
+
+// Emulator is a QEMU that was found and tried.
+type Emulator struct {
+	Arch    string // GOARCH of its guests
+	Program string // its path
+	Version string // "7.2.22"
+	KVM     bool   // guests run on the processor itself; else they are translated (TCG)
+	Why     string // why there is no KVM
+}
+
+// String says it for people: "QEMU 7.2.22 (TCG: /dev/kvm: …)".
+func (e *Emulator) String() string {
+	if e.KVM {
+		return "QEMU " + e.Version + " (KVM)"
+	}
+	return fmt.Sprintf("QEMU %s (TCG: %s)", e.Version, e.Why)
+}
+
+// translated is how much memory QEMU keeps translated code in, in MiB. Its default is up to a gigabyte.
+const translated = 64
+
+// Overhead is what QEMU takes at most besides the memory of its guest, in bytes.
+const Overhead = (translated + 128) << 20
+
+func (e *Emulator) accelerator() string {
+	if e.KVM {
+		return "kvm"
+	}
+	return option("tcg", "tb-size", translated)
+}
+
+const kvmDevice = "/dev/kvm"
+
+// groups returns the groups that QEMU with a user of its own needs.
+func (e *Emulator) groups() []int {
+	var info unix.Stat_t
+	if !e.KVM || unix.Stat(kvmDevice, &info) != nil || info.Gid == 0 || info.Mode&0o060 != 0o060 {
+		return nil
+	}
+	return []int{int(info.Gid)}
+}
+
+// programOf returns the program of QEMU and the package of Debian and Ubuntu that it is in.
+func programOf(arch string) (program, packaged string, err error) {
+	switch arch {
+	case "amd64":
+		return "qemu-system-x86_64", "qemu-system-x86", nil
+	case "arm64":
+		return "qemu-system-aarch64", "qemu-system-arm", nil
+	}
+	return "", "", fmt.Errorf("there are no guests for %q, only for amd64 and arm64", arch)
+}
+
+// Find looks for the QEMU that runs guests of an architecture (as GOARCH), and tries it with a guest
+// of a few instructions: first under KVM, where a machine may have the device though no guest ever
+// gets on under it, then without. It takes a tenth of a second, or some seconds where KVM hangs.
+func Find(ctx context.Context, arch string) (*Emulator, error) {
+	name, packaged, err := programOf(arch)
+	if err != nil {
+		return nil, err
+	}
+	program, err := exec.LookPath(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not installed: install the package %s", name, packaged)
+	}
+	e := &Emulator{Arch: arch, Program: program}
+	if e.Version, err = version(ctx, program); err != nil {
+		return nil, err
+	}
+	if e.Why = e.tryKVM(ctx); e.Why == "" {
+		e.KVM = true
+		return e, nil
+	}
+	if err := e.try(ctx, 30*time.Second); err != nil {
+		return nil, fmt.Errorf("%s runs no guest: %w", program, err)
+	}
+	return e, nil
+}
+
+func versionLine() *regexp.Regexp {
+	return regexp.MustCompile(`^QEMU emulator version ([0-9]+\.[0-9]+(?:\.[0-9]+)?)`)
+}
+
+func version(ctx context.Context, program string) (string, error) {
+	out, err := exec.CommandContext(ctx, program, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", program, err)
+	}
+	found := versionLine().FindSubmatch(out)
+	if found == nil {
+		return "", fmt.Errorf("ask %s for its version: it says %.80q", program, out)
+	}
+	return string(found[1]), nil
+}
+
+// kvmPatience is how long a guest of some instructions may take under KVM: it takes milliseconds.
+const kvmPatience = 5 * time.Second
+
+// tryKVM returns why guests can't run under KVM; "" when they can.
+func (e *Emulator) tryKVM(ctx context.Context) string {
+	if e.Arch != runtime.GOARCH {
+		return "its guests are of another architecture"
+	}
+	if _, err := os.Stat(kvmDevice); err != nil {
+		return kvmDevice + " is not there"
+	}
+	with := *e
+	with.KVM = true
+	err := with.try(ctx, kvmPatience)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Sprintf("%s is there, but a guest hung under it for %v", kvmDevice, kvmPatience)
+	}
+	if err != nil {
+		return fmt.Sprintf("%s: %v", kvmDevice, err)
+	}
+	return ""
+}
+
+// try runs the probe guest.
+func (e *Emulator) try(ctx context.Context, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	firmware, machine, want := probeGuest(e.Arch)
+	file, err := Sealed("probe", firmware)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	g := &Guest{Machine: machine, CPUs: 1, Memory: 16 * mib, DebugExit: machine.Arch() == "amd64"}
+	a := &arguments{}
+	a.common("probe", e, g)
+	a.load("-bios", file)
+	l := &launch{emulator: e, arguments: a}
+	if os.Geteuid() == 0 {
+		l.uid = outlive.UserOf("probe")
+	}
+	code, output, err := l.run(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return err
+	case code != want:
+		return fmt.Errorf("a guest ended with status %d, not %d: %s", code, want, strings.Join(strings.Fields(output), " "))
+	}
+	return nil
+}
+
+// run runs QEMU to its end, which is forced when ctx is done.
+func (l *launch) run(ctx context.Context) (code int, output string, err error) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return 0, "", err
+	}
+	defer reader.Close()
+	l.log = writer
+	child, err := l.fork()
+	writer.Close()
+	if err != nil {
+		return 0, "", err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = child.Kill() })
+	defer stop()
+	text := make([]byte, 2048)
+	n, _ := reader.Read(text) // at its end there is none
+	state, err := child.Wait()
+	if err != nil {
+		return 0, "", err
+	}
+	status, _ := state.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return 0, "", fmt.Errorf("QEMU was killed by %s: %s", unix.SignalName(status.Signal()), text[:n])
+	}
+	return status.ExitStatus(), string(text[:n]), nil
+}

@@ -1,0 +1,90 @@
+package qemu
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// emulator finds QEMU, or skips with the reason.
+func emulator(t *testing.T, arch string) *Emulator {
+	t.Helper()
+	e, err := Find(t.Context(), arch)
+	if err != nil {
+		t.Skip(err)
+	}
+	return e
+}
+
+func TestQEMUIsFoundAndTried(t *testing.T) {
+	for _, arch := range []string{"amd64", "arm64"} {
+		t.Run(arch, func(t *testing.T) {
+			begin := time.Now()
+			e := emulator(t, arch)
+			t.Logf("%s in %v", e, time.Since(begin))
+			if !strings.HasPrefix(e.String(), "QEMU ") || e.KVM != (e.Why == "") {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+	if _, err := Find(t.Context(), "riscv64"); err == nil {
+		t.Error("there are guests for riscv64")
+	}
+}
+
+// room is a folder for a guest.
+func room(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "guest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// idle is a guest whose firmware does nothing.
+func idle(t *testing.T) Guest {
+	t.Helper()
+	firmware := make([]byte, firmwareSize)
+	copy(firmware[firmwareSize-16:], []byte{0xfa, 0xf4, 0xeb, 0xfd}) // cli; hlt; jmp .-1
+	file, err := Sealed("idle", firmware)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return Guest{Machine: Microvm, CPUs: 1, Memory: 16 << 20, Firmware: Source{File: file}}
+}
+
+func TestAGuestIsStartedAndQuits(t *testing.T) {
+	dir := room(t)
+	g := idle(t)
+	g.Ports = []Port{{Name: "stage.0"}, {Name: "log.0", Channel: Pipes}}
+	p, err := Start(t.Context(), Launch{ID: "qemu-test", Dir: dir, Emulator: emulator(t, "amd64"), Guest: g, Log: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if running, err := p.Running(t.Context()); err != nil || !running {
+		t.Errorf("running: %v, %v", running, err)
+	}
+	conn, err := p.Dial(t.Context(), "stage.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if usage, err := p.Sample(context.Background()); err != nil || usage.Memory < 1<<20 {
+		t.Errorf("%+v, %v", usage, err)
+	}
+	if err := p.Quit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if end := p.End(); end.Exit.Code != 0 || end.Cause != "host-qmp-quit" || end.Exit.Reason != "" {
+		t.Errorf("%+v", end)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 0 {
+		t.Errorf("left: %v (%v)", entries, err)
+	}
+}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"regexp"
 )
@@ -36,6 +37,15 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalJSON keeps JSON from showing the value.
 func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// UnmarshalJSON takes nothing but "": a secret never travels as JSON.
+func (s *Secret) UnmarshalJSON(text []byte) error {
+	if string(text) != `""` && string(text) != "null" {
+		return errors.New("a secret is not read from JSON")
+	}
+	*s = Secret{}
+	return nil
+}
 
 var userinfo = regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://)[^\s"'<>]*@`)
 

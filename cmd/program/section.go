@@ -1,0 +1,133 @@
+package program
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"sightline/models"
+	"sightline/pipeline"
+	"sightline/sinks"
+	"sightline/sources"
+)
+
+// inlinePassword is the name of a password that stands in the section itself.
+const inlinePassword = "password"
+
+// secretLimit is the most bytes of a file that a section names.
+const secretLimit = 1 << 20
+
+// EncodeSource returns the section of a capture stage as its program reads it, with what the files
+// that it names hold. The section itself holds no secret.
+func EncodeSource(c sources.Config) (json.RawMessage, map[string]pipeline.Secret, error) {
+	var s secrets
+	if c.RTSP != nil {
+		r := *c.RTSP
+		s.password(&r.Password, &r.PasswordFile)
+		s.file(r.CAFile)
+		c.RTSP = &r
+	}
+	return s.encode(c)
+}
+
+// EncodeModel returns the section of a classify stage. Paths in it mean nothing to the stage: its
+// model is in its closure.
+func EncodeModel(c models.Config) (json.RawMessage, map[string]pipeline.Secret, error) {
+	var s secrets
+	return s.encode(c)
+}
+
+// EncodeSink returns the section of a publish stage, as EncodeSource does.
+func EncodeSink(c sinks.Config) (json.RawMessage, map[string]pipeline.Secret, error) {
+	var s secrets
+	if c.MQTT != nil {
+		m := *c.MQTT
+		s.password(&m.Password, &m.PasswordFile)
+		s.file(m.CAFile)
+		s.file(m.CertFile)
+		s.file(m.KeyFile)
+		c.MQTT = &m
+	}
+	return s.encode(c)
+}
+
+// secrets collects what a section refers to.
+type secrets struct {
+	byName map[string]pipeline.Secret
+	err    error
+}
+
+func (s *secrets) add(name string, value pipeline.Secret) {
+	if s.byName == nil {
+		s.byName = map[string]pipeline.Secret{}
+	}
+	s.byName[name] = value
+}
+
+// password moves a password out of the section.
+func (s *secrets) password(value *pipeline.Secret, file *string) {
+	if !value.Empty() {
+		s.add(inlinePassword, *value)
+		*value, *file = pipeline.Secret{}, inlinePassword
+		return
+	}
+	s.file(*file)
+}
+
+func (s *secrets) file(name string) {
+	if name == "" || s.err != nil {
+		return
+	}
+	data, err := readSecret(name)
+	if err != nil {
+		s.err = fmt.Errorf("read what the section names: %w", err)
+		return
+	}
+	s.add(name, pipeline.NewSecret(string(data)))
+}
+
+func readSecret(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > secretLimit {
+		return nil, fmt.Errorf("%q is not a file of at most %d bytes", name, secretLimit)
+	}
+	return os.ReadFile(name)
+}
+
+func (s *secrets) encode(section any) (json.RawMessage, map[string]pipeline.Secret, error) {
+	if s.err != nil {
+		return nil, nil, s.err
+	}
+	text, err := json.Marshal(section)
+	return text, s.byName, err
+}
+
+// DecodeSection reads a section into a *sources.Config, *models.Config or *sinks.Config.
+func DecodeSection(section json.RawMessage, into any) error {
+	d := json.NewDecoder(bytes.NewReader(section))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("read the stage's section: %w", err)
+	}
+	if d.More() {
+		return errors.New("read the stage's section: something comes after it")
+	}
+	return nil
+}
+
+// Reader returns what reads the files that a section names: from what came with it.
+func Reader(secrets map[string]pipeline.Secret) func(name string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		s, ok := secrets[name]
+		if !ok {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		}
+		return []byte(s.Reveal()), nil
+	}
+}

@@ -17,8 +17,8 @@ import (
 func newDoctor() *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Say what this machine can do, and how to get what is missing",
-		Long: `Try the decoders and execution providers of this machine, and look for cameras. Exit status 1
-only when what every pipeline needs is missing.`,
+		Long: `Try the decoders, execution providers and boxes of this machine, and look for cameras. Exit status
+1 only when what every pipeline needs is missing.`,
 		Example: "  sightline doctor",
 		RunE: func(c *cobra.Command, _ []string) error {
 			d := doctor{out: c.OutOrStdout()}
@@ -26,6 +26,7 @@ only when what every pipeline needs is missing.`,
 			d.decoders()
 			d.providers(libraryOf(c))
 			d.cameras()
+			d.boxes(c.Context(), builderOf(c))
 			if d.lacking > 0 {
 				return fmt.Errorf("doctor: %d things that every pipeline needs are missing", d.lacking)
 			}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"sightline/runtime/process"
 )
 
 // version is set by the linker.
@@ -30,7 +32,12 @@ type badConfig struct{ error }
 
 func (e badConfig) Unwrap() error { return e.error }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if code, ok := process.Main(os.Args); ok {
+		os.Exit(code)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run executes one command line and returns its exit status. The first SIGINT or SIGTERM ends the
 // command's context, so that it stops in order; the second kills the process.
@@ -78,7 +85,8 @@ Exit status: 0 well, 1 failed, 2 bad configuration or command line.`,
 		return badConfig{fmt.Errorf("%w (see --help)", err)}
 	})
 	root.PersistentFlags().String("onnxruntime", "", "path of libonnxruntime.so (default: $SIGHTLINE_ONNXRUNTIME, then the usual folders)")
-	root.AddCommand(newRun(), newValidate(), newPlan(), newDemo(), newBench(), newDoctor(), newHealth(), newVersion(), newSchema())
+	root.PersistentFlags().String("stages", "", "folder of the stages' programs (default: $SIGHTLINE_STAGES, then beside this program)")
+	root.AddCommand(newRun(), newValidate(), newPlan(), newClosure(), newDemo(), newBench(), newDoctor(), newHealth(), newVersion(), newSchema())
 	root.Args, root.RunE = unknown, func(c *cobra.Command, _ []string) error { return c.Help() }
 	strictly(root.Commands())
 	return root

@@ -103,7 +103,7 @@ func (b Builder) compute(p *configs.Pipeline, stage string) (*Stage, error) {
 	}
 	spec := closure.Spec{}
 	var err error
-	if spec.Program, err = b.program(s.Kind); err != nil {
+	if spec.Program, err = b.Program(s.Kind); err != nil {
 		return nil, err
 	}
 	switch s.Kind {

@@ -41,8 +41,8 @@ func (e *MissingProgramError) Error() string {
 		e.Program, strings.Join(e.Looked, ", "), ProgramsVariable)
 }
 
-// program finds the program of a kind of stages.
-func (b Builder) program(kind string) (string, error) {
+// Program finds the program of a kind of stages; *MissingProgramError when it is not there.
+func (b Builder) Program(kind string) (string, error) {
 	name := "sightline-" + kind
 	missing := &MissingProgramError{Program: name}
 	for _, folder := range b.folders() {

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sightline/configs"
+	"sightline/models"
+	"sightline/pipeline"
+	"sightline/sinks"
+)
+
+// sink says what a publish stage works with.
+func (p *planner) sink(c sinks.Config) {
+	_, endpoints, err := p.table.sink(c)
+	if err != nil {
+		p.problem(err)
+		return
+	}
+	switch {
+	case c.MQTT != nil:
+		p.line("upstream", "MQTT %s, QoS %d, topics %s/%s/…", pipeline.RedactText(c.MQTT.URL), c.MQTT.QoS, c.MQTT.Prefix, p.pipeline.Device)
+	case c.JSONL != nil:
+		p.line("upstream", "JSON lines to %s", c.JSONL.Path)
+	}
+	p.line("spool", "in memory, %s or %s, then %s", c.Spool.MaxBytes, c.Spool.MaxAge, c.Spool.Full)
+	p.line("results of", "%s", strings.Join(c.Inputs, ", "))
+	p.grants(endpoints)
+}
+
+// model says what a classify stage works with. The model is loaded here, not in its box.
+func (p *planner) model(c *cobra.Command, m models.Config) {
+	classifier, err := p.table.classifier(m, slog.New(slog.DiscardHandler))(c.Context())
+	if err != nil {
+		p.problem(err)
+		return
+	}
+	info, wish := classifier.Info(), classifier.Wish()
+	p.line("model", "%s %s", strings.TrimSpace(info.Name+" "+info.Version), info.Digest)
+	p.line("provider", "%s (asked for: %s)", p.provider(m, info.Provider), m.Provider)
+	p.line("wants", "%d×%d %s, %s, batches of up to %d", wish.Width, wish.Height, wish.Color, wish.Resize, info.MaxBatch)
+	for _, r := range wish.Regions {
+		if r.Name != "" {
+			p.line("region", "%s: left %g, top %g, right %g, bottom %g", r.Name, r.Left, r.Top, r.Right, r.Bottom)
+		}
+	}
+	p.line("frames of", "%s", strings.Join(m.Inputs, ", "))
+	p.grants(nil)
+	if err := classifier.Close(); err != nil {
+		p.problem(err)
+	}
+}
+
+// provider names what a model will run on, which came up inline, where a guest has only the processor.
+func (p *planner) provider(m models.Config, inline string) string {
+	if box := p.pipeline.BoxOf(p.stage); m.Provider == "auto" && (box == configs.VM || box == configs.Unikernel) {
+		return "cpu"
+	}
+	return inline
+}
+
+// source says what a capture stage works with.
+func (p *planner) source(name string) {
+	c := p.pipeline.Sources[name]
+	_, endpoints, err := p.table.source(c)
+	if err != nil {
+		p.problem(err)
+		return
+	}
+	if c.RTSP != nil {
+		only := ""
+		if u, err := url.Parse(c.RTSP.URL); err == nil && u.Scheme == "rtsp" && p.boxed() {
+			only = " (a box has no UDP)"
+		}
+		p.line("camera", "%s, transport %s%s", pipeline.RedactText(c.RTSP.URL), c.RTSP.Transport, only)
+	}
+	p.line("sample", "%s, stale after %s", sampleText(c.Sample.Every, c.Sample.FPS), c.Staleness)
+	decoder := c.Decoder
+	if decoder == "auto" && p.boxed() {
+		decoder = "software (asked for: auto, and a box has what a key names)"
+	}
+	p.line("decoder", "%s", decoder)
+	p.grants(endpoints)
+}
+
+func sampleText(every string, fps float64) string {
+	if fps > 0 {
+		return fmt.Sprintf("%g frames a second", fps)
+	}
+	if every == "" {
+		every = "frame"
+	}
+	return "every " + every
+}

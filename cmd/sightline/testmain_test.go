@@ -1,0 +1,20 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"sightline/runtime/process"
+)
+
+// TestMain lets process boxes be tried: they start with this program.
+func TestMain(m *testing.M) {
+	if code, ok := process.Main(os.Args); ok {
+		os.Exit(code)
+	}
+	status := m.Run()
+	if stagesFolder != "" {
+		_ = os.RemoveAll(stagesFolder)
+	}
+	os.Exit(status)
+}

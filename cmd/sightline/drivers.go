@@ -2,6 +2,7 @@ package main
 
 import (
 	"sightline/configs"
+	"sightline/runtime/container"
 	"sightline/runtime/driver"
 	"sightline/runtime/process"
 )
@@ -10,6 +11,7 @@ import (
 // file says of what they stand on.
 func boxDrivers(r configs.Runtime) map[string]driver.Driver {
 	return map[string]driver.Driver{
-		configs.Process: process.New(),
+		configs.Process:   process.New(),
+		configs.Container: &container.Driver{Host: r.Container.Engine},
 	}
 }

@@ -17,7 +17,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
+	"sync"
 
 	"sightline/configs"
 	"sightline/runtime/closure"
@@ -37,7 +39,7 @@ type Builder struct {
 	// Programs is the folder of the stages' programs. Empty: $SIGHTLINE_STAGES, else the folder of the
 	// running program, else ../lib/sightline from there.
 	Programs string
-	// Library is ONNX Runtime's shared library; empty: found as package onnx does.
+	// Library is ONNX Runtime's shared library; empty: found as package library does.
 	Library string
 	// BuiltIn are the models that the program of classify stages carries.
 	BuiltIn []string
@@ -135,22 +137,31 @@ func (s *Stage) Keep(in *store.Store, pin string) (store.Kept, error) {
 }
 
 // KeepAll computes the closures of all stages in boxes and puts them into a store, each under the Pin of
-// its role. All that is wrong is told at once.
+// its role. All that is wrong is told at once, with what could be kept.
 func (b Builder) KeepAll(p *configs.Pipeline, in *store.Store, role string) (map[string]*Stage, error) {
-	kept := map[string]*Stage{}
-	var problems []error
-	for _, name := range Names(p) {
-		s, err := b.Compute(p, name)
-		if err == nil {
-			_, err = s.Keep(in, Pin(p, name, role))
-		}
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		kept[name] = s
+	names := Names(p)
+	kept, problems := make([]*Stage, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	turns := make(chan struct{}, runtime.GOMAXPROCS(0)) // hashing is the work
+	for i, name := range names {
+		all.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			s, err := b.Compute(p, name)
+			if err == nil {
+				_, err = s.Keep(in, Pin(p, name, role))
+			}
+			kept[i], problems[i] = s, err
+		})
 	}
-	return kept, errors.Join(problems...)
+	all.Wait()
+	stages := map[string]*Stage{}
+	for i, name := range names {
+		if problems[i] == nil {
+			stages[name] = kept[i]
+		}
+	}
+	return stages, errors.Join(problems...)
 }
 
 // Pin names what keeps the closure of a stage in a store: "front-gate/scene/current" for the role

@@ -13,7 +13,7 @@ import (
 
 	"sightline/cmd/sightline/closures"
 	"sightline/configs"
-	"sightline/models/onnx"
+	"sightline/models/onnx/library"
 	"sightline/runtime/closure"
 	"sightline/runtime/closure/store"
 )
@@ -130,7 +130,7 @@ func paths(m *closure.Manifest, kinds ...closure.Kind) []string {
 
 func requireRuntime(t *testing.T) string {
 	t.Helper()
-	path, _, err := onnx.Find("")
+	path, _, err := library.Find("")
 	if err != nil {
 		t.Skip(err)
 	}

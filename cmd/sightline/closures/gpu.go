@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"sightline/models/onnx"
+	"sightline/models"
 	"sightline/runtime/closure"
 	"sightline/runtime/closure/loader"
 )
@@ -28,9 +28,9 @@ func (b Builder) hasGPU() bool {
 
 // providers lists what ONNX Runtime opens by itself for a provider: its own libraries, from its own
 // folder, and the driver's.
-func providers(folder string, p onnx.Provider) ([]closure.Input, error) {
+func providers(folder string, p string) ([]closure.Input, error) {
 	names := []string{"shared", "cuda"}
-	if p == onnx.TensorRT {
+	if p == models.ProviderTensorRT {
 		names = append(names, "tensorrt")
 	}
 	var opened []closure.Input
@@ -41,7 +41,7 @@ func providers(folder string, p onnx.Provider) ([]closure.Input, error) {
 		}
 		opened = append(opened, closure.Input{From: at})
 	}
-	if trt := filepath.Join(folder, "libonnxruntime_providers_tensorrt.so"); p == onnx.Auto {
+	if trt := filepath.Join(folder, "libonnxruntime_providers_tensorrt.so"); p == models.ProviderAuto {
 		if _, err := os.Stat(trt); err == nil {
 			opened = append(opened, closure.Input{From: trt})
 		}

@@ -14,7 +14,7 @@ import (
 
 	"sightline/configs"
 	"sightline/models"
-	"sightline/models/onnx"
+	"sightline/models/onnx/library"
 	"sightline/runtime/closure"
 	"sightline/sinks"
 	"sightline/sources"
@@ -137,18 +137,18 @@ func (b Builder) classify(c models.Config, s *Stage, spec *closure.Spec) error {
 
 // inference adds ONNX Runtime, and the providers that the stage asks for.
 func (b Builder) inference(c models.Config, s *Stage, spec *closure.Spec) error {
-	library, _, err := onnx.Find(b.Library)
+	runtime, _, err := library.Find(b.Library)
 	if err != nil {
 		return err
 	}
-	base := []closure.Input{{From: library, To: "libonnxruntime.so"}}
+	base := []closure.Input{{From: runtime, To: "libonnxruntime.so"}}
 	spec.Open = base
-	spec.LibraryDirs = append(filepath.SplitList(os.Getenv("LD_LIBRARY_PATH")), filepath.Dir(library))
-	provider := onnx.Provider(c.Provider)
-	if provider == onnx.CPU || provider == "" || provider == onnx.Auto && (isGuest(s.Box) || !b.hasGPU()) {
+	spec.LibraryDirs = append(filepath.SplitList(os.Getenv("LD_LIBRARY_PATH")), filepath.Dir(runtime))
+	provider := c.Provider
+	if provider == models.ProviderCPU || provider == "" || provider == models.ProviderAuto && (isGuest(s.Box) || !b.hasGPU()) {
 		return nil
 	}
-	opened, err := providers(filepath.Dir(library), provider)
+	opened, err := providers(filepath.Dir(runtime), provider)
 	if err == nil {
 		opened, err = withCompanions(spec, append(slices.Clone(base), opened...))
 	}
@@ -156,7 +156,7 @@ func (b Builder) inference(c models.Config, s *Stage, spec *closure.Spec) error 
 	case err == nil:
 		spec.Open, s.GPU = opened, true
 		return nil
-	case provider == onnx.Auto:
+	case provider == models.ProviderAuto:
 		s.Notes = append(s.Notes, "provider auto is cpu in the box: "+err.Error())
 		return nil
 	}

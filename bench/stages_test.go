@@ -9,6 +9,7 @@ import (
 	"sightline/models"
 	"sightline/models/gate"
 	"sightline/models/onnx"
+	"sightline/models/onnx/library"
 	"sightline/pipeline"
 	"sightline/pipeline/pipelinetest"
 	"sightline/sinks/broker"
@@ -43,7 +44,7 @@ func recording(t testing.TB) *Recording {
 
 // classifier opens a model, or skips where ONNX Runtime is not found.
 func classifier(t testing.TB, o onnx.Options) pipeline.Classifier {
-	if _, _, err := onnx.Find(""); err != nil {
+	if _, _, err := library.Find(""); err != nil {
 		t.Skip(err)
 	}
 	r, err := onnx.Start("")

@@ -19,6 +19,15 @@ type Config struct {
 	Batch     Batch                 `mapstructure:"batch" doc:"Frames of several cameras in one inference."`
 }
 
+// The values of Config.Provider: ONNX Runtime's execution providers. Auto takes the first of TensorRT,
+// CUDA and CPU that comes up.
+const (
+	ProviderAuto     = "auto"
+	ProviderCPU      = "cpu"
+	ProviderCUDA     = "cuda"
+	ProviderTensorRT = "tensorrt"
+)
+
 // Batch says how frames are put together for one inference.
 type Batch struct {
 	Max  int           `mapstructure:"max" default:"1" min:"1" max:"256" doc:"Most frames in one inference; the model must have a dynamic batch size or just this one."`

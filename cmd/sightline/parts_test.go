@@ -6,15 +6,15 @@ import (
 	"path/filepath"
 	"testing"
 
-	"sightline/models/onnx"
+	"sightline/models/onnx/library"
 )
 
 func TestARuntimeThatIsInstalledLaterIsTakenThen(t *testing.T) {
-	found, _, err := onnx.Find("")
+	found, _, err := library.Find("")
 	if err != nil {
 		t.Skip(err)
 	}
-	t.Setenv(onnx.LibraryVariable, "")
+	t.Setenv(library.Variable, "")
 	later := filepath.Join(t.TempDir(), "libonnxruntime.so")
 	i := &inference{library: later}
 	if _, err := i.start(); err == nil {

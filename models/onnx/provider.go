@@ -17,10 +17,10 @@ type Provider string
 
 // The providers. Auto takes the first of TensorRT, CUDA and CPU that comes up.
 const (
-	Auto     Provider = "auto"
-	CPU      Provider = "cpu"
-	CUDA     Provider = "cuda"
-	TensorRT Provider = "tensorrt"
+	Auto     Provider = models.ProviderAuto
+	CPU      Provider = models.ProviderCPU
+	CUDA     Provider = models.ProviderCUDA
+	TensorRT Provider = models.ProviderTensorRT
 )
 
 // ProviderError says why a provider did not come up, and what would help.

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	ort "github.com/yalue/onnxruntime_go"
+
+	"sightline/models/onnx/library"
 )
 
 // Runtime is the loaded library with its one environment. A process has one, made by main.
@@ -21,7 +23,7 @@ func Start(named string) (*Runtime, error) {
 	if ort.IsInitialized() {
 		return nil, errors.New("start ONNX Runtime: a process has one, and it is already started")
 	}
-	path, _, err := Find(named)
+	path, _, err := library.Find(named)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +32,7 @@ func Start(named string) (*Runtime, error) {
 		return nil, fmt.Errorf("load ONNX Runtime %q: %w", path, err)
 	}
 	r := &Runtime{library: path, version: ort.GetVersion()}
-	if err := checkVersion(path, r.version); err != nil {
+	if err := library.CheckVersion(path, r.version); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	if err := ort.DisableTelemetry(); err != nil {

@@ -1,4 +1,5 @@
-package onnx
+// Package library finds ONNX Runtime on a machine. It needs no C.
+package library
 
 import (
 	"debug/elf"
@@ -13,8 +14,8 @@ import (
 	"strings"
 )
 
-// LibraryVariable names the environment variable with the path of ONNX Runtime's shared library.
-const LibraryVariable = "SIGHTLINE_ONNXRUNTIME"
+// Variable names the environment variable with the path of ONNX Runtime's shared library.
+const Variable = "SIGHTLINE_ONNXRUNTIME"
 
 // Minimum is the oldest version of ONNX Runtime that serves: the first with C API 24 in it.
 const Minimum = "1.24.1"
@@ -26,7 +27,7 @@ type NotFoundError struct{ Looked []string }
 func (e *NotFoundError) Error() string {
 	return "ONNX Runtime's shared library is not there; looked for " + strings.Join(e.Looked, ", ") +
 		"; get " + Minimum + " or later with `make setup`, from the npm package onnxruntime-node, or from the releases of microsoft/onnxruntime, " +
-		"and name it with --onnxruntime or " + LibraryVariable
+		"and name it with --onnxruntime or " + Variable
 }
 
 // Find returns the path of ONNX Runtime's shared library and its version, which is "" where the file
@@ -34,7 +35,7 @@ func (e *NotFoundError) Error() string {
 // decides, and then what lies in the project's own folder or in the usual ones. A library that is
 // named and unfit is an error; an unfit one in a usual folder is passed over.
 func Find(named string) (path, version string, err error) {
-	for _, given := range []string{named, os.Getenv(LibraryVariable)} {
+	for _, given := range []string{named, os.Getenv(Variable)} {
 		if given == "" {
 			continue
 		}
@@ -118,13 +119,14 @@ func inspectLibrary(path string) (version string, err error) {
 	}
 	for _, v := range versions {
 		if found, ok := strings.CutPrefix(v.Name, "VERS_"); ok {
-			return found, checkVersion(path, found)
+			return found, CheckVersion(path, found)
 		}
 	}
 	return "", nil
 }
 
-func checkVersion(path, version string) error {
+// CheckVersion returns an error when a version of the library at path is too old.
+func CheckVersion(path, version string) error {
 	if older(version, Minimum) {
 		return fmt.Errorf("%q is ONNX Runtime %s; %s or later is needed", path, version, Minimum)
 	}

@@ -4,13 +4,12 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sightline/runtime/line"
 )
 
 // stopped is the exit status of a stage that was asked to end.
@@ -58,26 +59,20 @@ func (s *stage) awaitStop() {
 	}()
 }
 
-// serveAlways dials the wire, and again whenever it breaks: supervisors come and go.
+// serveAlways connects to the supervisor, and again whenever the wire breaks: supervisors come and go.
 func (s *stage) serveAlways(address string) {
+	way, err := line.Open(address)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(2) //nolint:forbidigo // there is nobody to say it to
+	}
 	for {
-		if conn, err := dialWire(address); err == nil {
+		if conn, err := way.Connect(context.Background()); err == nil {
 			s.serve(conn)
 			s.printGap()
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-}
-
-// dialWire opens a unix socket or a device, by an absolute path, or host:port.
-func dialWire(address string) (io.ReadWriteCloser, error) {
-	if !filepath.IsAbs(address) {
-		return net.Dial("tcp", address)
-	}
-	if info, err := os.Stat(address); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-		return os.OpenFile(address, os.O_RDWR, 0)
-	}
-	return net.Dial("unix", address)
 }
 
 // printGap prints what was asked for, while there is no wire.

@@ -47,6 +47,8 @@ type Builder struct {
 	Authorities []string
 	// Devices are what tells of a GPU that provider auto can use; nil: those of NVIDIA's driver.
 	Devices []string
+	// Drivers are folders with libraries of the GPU's driver, before the usual ones.
+	Drivers []string
 }
 
 // Stage is a stage with its closure.

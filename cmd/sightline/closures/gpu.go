@@ -28,7 +28,7 @@ func (b Builder) hasGPU() bool {
 
 // providers lists what ONNX Runtime opens by itself for a provider: its own libraries, from its own
 // folder, and the driver's.
-func providers(folder string, p string) ([]closure.Input, error) {
+func (b Builder) providers(folder string, p string) ([]closure.Input, error) {
 	names := []string{"shared", "cuda"}
 	if p == models.ProviderTensorRT {
 		names = append(names, "tensorrt")
@@ -46,7 +46,7 @@ func providers(folder string, p string) ([]closure.Input, error) {
 			opened = append(opened, closure.Input{From: trt})
 		}
 	}
-	driver, err := driverLibrary("libcuda.so.1")
+	driver, err := b.driverLibrary("libcuda.so.1")
 	return append(opened, driver), err
 }
 
@@ -100,7 +100,19 @@ func found(pattern string) []closure.Input {
 }
 
 // driverLibrary finds a library of the GPU's driver, which must be this machine's.
-func driverLibrary(name string) (closure.Input, error) {
+func (b Builder) driverLibrary(name string) (closure.Input, error) {
+	in := func(folders []string) (closure.Input, bool) {
+		for _, folder := range folders {
+			at := filepath.Join(folder, name)
+			if _, err := os.Stat(at); err == nil {
+				return closure.Input{From: at, To: name}, true
+			}
+		}
+		return closure.Input{}, false
+	}
+	if found, ok := in(b.Drivers); ok {
+		return found, nil
+	}
 	if data, err := os.ReadFile("/etc/ld.so.cache"); err == nil {
 		entries, err := loader.ParseCache(data)
 		if err != nil {
@@ -112,11 +124,8 @@ func driverLibrary(name string) (closure.Input, error) {
 			}
 		}
 	}
-	for _, folder := range driverFolders() {
-		at := filepath.Join(folder, name)
-		if _, err := os.Stat(at); err == nil {
-			return closure.Input{From: at, To: name}, nil
-		}
+	if found, ok := in(driverFolders()); ok {
+		return found, nil
 	}
 	return closure.Input{}, fmt.Errorf("%s is not there: it belongs to the driver of an NVIDIA GPU", name)
 }
@@ -136,7 +145,7 @@ func (b Builder) decoder(name string, s *Stage, spec *closure.Spec) error {
 	case "cuda":
 		s.GPU = true
 		for _, library := range []string{"libcuda.so.1", "libnvcuvid.so.1"} {
-			in, err := driverLibrary(library)
+			in, err := b.driverLibrary(library)
 			if err != nil {
 				return fmt.Errorf("decoder cuda: %w", err)
 			}

@@ -148,7 +148,7 @@ func (b Builder) inference(c models.Config, s *Stage, spec *closure.Spec) error 
 	if provider == models.ProviderCPU || provider == "" || provider == models.ProviderAuto && (isGuest(s.Box) || !b.hasGPU()) {
 		return nil
 	}
-	opened, err := providers(filepath.Dir(runtime), provider)
+	opened, err := b.providers(filepath.Dir(runtime), provider)
 	if err == nil {
 		opened, err = withCompanions(spec, append(slices.Clone(base), opened...))
 	}

@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FOR ?=
+BOX ?=
 FUZZTIME ?= 20s
 TESTFLAGS ?=
 BENCHFLAGS ?=
@@ -14,7 +15,6 @@ PACKAGES ?= ./...
 # What go needs (flags of cgo, where ONNX Runtime is) stands in scripts/env alone.
 ENV = . ./scripts/env
 GO = $(ENV) && go
-LDFLAGS = -s -w -X main.version=$(VERSION)
 SOURCES = $(wildcard go.mod go.sum) $(shell find . -name '*.go' -not -path './.deps/*' 2>/dev/null)
 
 .PHONY: help
@@ -30,13 +30,13 @@ setup-test: ## install what the tests need too
 	@./scripts/setup test
 
 .PHONY: build
-build: setup ## bin/sightline
+build: setup ## bin/sightline, and the programs of stages in boxes beside it
 	@echo "build: bin/sightline $(VERSION)"
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@./scripts/build bin '$(VERSION)'
 
 .PHONY: demo
-demo: build ## watch a simulated camera, classified live; FOR=20s ends it
-	@$(ENV) && exec bin/sightline demo $(if $(FOR),--for $(FOR))
+demo: build ## watch a simulated camera, classified live; FOR=20s ends it; BOX=container runs its stages there
+	@$(ENV) && exec bin/sightline demo $(if $(FOR),--for $(FOR)) $(if $(BOX),--box $(BOX))
 
 .PHONY: test
 test: setup-test ## every test; what was skipped is listed with its reason
@@ -63,7 +63,7 @@ cross-arm64: ## bin/arm64/: everything, built for arm64
 	@./scripts/setup cross arm64
 	@echo "cross-arm64: building for arm64 into bin/arm64/"
 	@export SIGHTLINE_ARCH=arm64; $(GO) build -trimpath $(PACKAGES) && \
-		go build -trimpath -ldflags '$(LDFLAGS)' -o bin/arm64/ ./cmd/...
+		./scripts/build bin/arm64 '$(VERSION)'
 
 .PHONY: test-arm64
 test-arm64: ## the tests that run well under emulation, built for arm64

@@ -12,6 +12,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 )
 
@@ -36,8 +37,17 @@ type Env struct {
 	Report  func(Status) // tells the supervisor what changed; never blocks, never nil
 	// ReadFile reads a file that the stage's section of the pipeline file names: a password, a
 	// certificate. A stage in a box has no files: there the supervisor has read them for it. nil is
-	// os.ReadFile.
+	// os.ReadFile. Stages call File.
 	ReadFile func(name string) ([]byte, error)
+}
+
+// File returns what is in a file that the stage's section of the pipeline file names. Inline it is
+// read anew at each call, so that a file that was renewed counts from then on.
+func (e *Env) File(name string) ([]byte, error) {
+	if e.ReadFile == nil {
+		return os.ReadFile(name)
+	}
+	return e.ReadFile(name)
 }
 
 // Network opens connections for a stage. It is the stage's grant: an address that the stage's own

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -25,18 +24,19 @@ const protocol311 = 4
 // upstream is where the broker is and how it is reached.
 type upstream struct {
 	config  sinks.MQTT
+	read    func(name string) ([]byte, error) // files that the configuration names
 	url     *url.URL
 	address string // host:port
 	secure  bool
 }
 
 // newUpstream checks what does not depend on files.
-func newUpstream(c sinks.MQTT) (*upstream, error) {
+func newUpstream(c sinks.MQTT, read func(name string) ([]byte, error)) (*upstream, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Hostname() == "" {
 		return nil, fmt.Errorf("address of the broker has no host: %q", pipeline.RedactText(c.URL))
 	}
-	up := &upstream{config: c, url: u, secure: u.Scheme == "mqtts"}
+	up := &upstream{config: c, read: read, url: u, secure: u.Scheme == "mqtts"}
 	port := u.Port()
 	switch {
 	case u.Scheme != "mqtt" && u.Scheme != "mqtts":
@@ -67,7 +67,7 @@ func (u *upstream) tls() (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.url.Hostname()}
 	if file := u.config.CAFile; file != "" {
-		pem, err := os.ReadFile(file)
+		pem, err := u.read(file)
 		if err != nil {
 			return nil, fmt.Errorf("read ca_file: %w", err)
 		}
@@ -77,7 +77,7 @@ func (u *upstream) tls() (*tls.Config, error) {
 		}
 	}
 	if file := u.config.CertFile; file != "" {
-		pair, err := tls.LoadX509KeyPair(file, u.config.KeyFile)
+		pair, err := u.keyPair()
 		if err != nil {
 			return nil, fmt.Errorf("read cert_file %q and key_file %q: %w", file, u.config.KeyFile, err)
 		}
@@ -86,12 +86,24 @@ func (u *upstream) tls() (*tls.Config, error) {
 	return c, nil
 }
 
+func (u *upstream) keyPair() (tls.Certificate, error) {
+	cert, err := u.read(u.config.CertFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := u.read(u.config.KeyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
 // password reads the password anew, so that a changed one counts from the next connection on.
 func (u *upstream) password() (pipeline.Secret, error) {
 	if u.config.PasswordFile == "" {
 		return u.config.Password, nil
 	}
-	text, err := os.ReadFile(u.config.PasswordFile)
+	text, err := u.read(u.config.PasswordFile)
 	if err != nil {
 		return pipeline.Secret{}, fmt.Errorf("read password_file: %w", err)
 	}

@@ -82,7 +82,7 @@ func (s *Sink) prepare(env pipeline.Env) error {
 	c.Prefix = cmp.Or(c.Prefix, defaultPrefix)
 	c.KeepAlive = cmp.Or(c.KeepAlive, defaultKeepAlive)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
-	up, err := newUpstream(c)
+	up, err := newUpstream(c, env.File)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ type bench struct {
 	network *network
 	log     *log
 	said    *statuses
-	text    *text // what was logged
+	text    *text                             // what was logged
+	files   func(name string) ([]byte, error) // nil: those of the machine
 }
 
 // statuses keeps what a sink reports.
@@ -86,7 +87,7 @@ func newBench(c sinks.MQTT) *bench {
 func (b *bench) env() pipeline.Env {
 	return pipeline.Env{
 		Device: sinktest.Device, Stage: "cloud", Log: slog.New(slog.NewTextHandler(b.text, nil)),
-		Stats: pipeline.NewStats(), Network: b.network, Report: b.said.report,
+		Stats: pipeline.NewStats(), Network: b.network, Report: b.said.report, ReadFile: b.files,
 	}
 }
 

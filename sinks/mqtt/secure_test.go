@@ -26,6 +26,15 @@ func TestTLS(t *testing.T) {
 			b.deliver(t, result("gate", 1, "car"))
 			b.log.await(t, "result", func() bool { return b.log.resultCount() == 1 })
 		})
+		t.Run("with files that only the surroundings have", func(t *testing.T) {
+			c := config(p)
+			c.CAFile, c.CertFile, c.KeyFile = "authority", "certificate", "key"
+			b := newBench(c)
+			real := map[string]string{"authority": ours.file, "certificate": certificate, "key": key}
+			b.files = func(name string) ([]byte, error) { return os.ReadFile(real[name]) }
+			b.open(t)
+			b.deliver(t, result("gate", 1, "car"))
+		})
 		t.Run("without one it is refused", func(t *testing.T) {
 			c := config(p)
 			c.CertFile, c.KeyFile = "", ""

@@ -79,6 +79,14 @@ func TestPasswordFromFile(t *testing.T) {
 	config := c.config(rtsp.TransportUDP)
 	config.Username, config.PasswordFile = "viewer", file
 	receive(t, &rtsp.Source{Config: config}, env, atLeast(2))
+	env.ReadFile = func(name string) ([]byte, error) {
+		if name != "only in a box" {
+			return nil, os.ErrNotExist
+		}
+		return os.ReadFile(file)
+	}
+	config.PasswordFile = "only in a box"
+	receive(t, &rtsp.Source{Config: config}, env, atLeast(2))
 }
 
 func TestRefusedCredentials(t *testing.T) {

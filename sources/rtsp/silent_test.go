@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestSilentCamera(t *testing.T) {
 			}
 			address := mute(t)
 			config := sources.RTSP{URL: scheme + "://" + address + "/", Stall: 10 * time.Millisecond}
-			target, err := aim(&config)
+			target, err := aim(&config, os.ReadFile)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -46,7 +46,7 @@ var _ pipeline.Source = (*Source)(nil)
 // (RFC 3550 §6.4.1), unless it is more than an hour off the host's clock; else the arrival of the
 // picture's first packet. Lost counts packets that are missing or could not be used.
 func (s *Source) Receive(ctx context.Context, env pipeline.Env, take func(*pipeline.Unit)) error {
-	target, err := aim(&s.Config)
+	target, err := aim(&s.Config, env.File)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ type Track struct {
 
 // Describe asks the camera what it offers, without receiving anything.
 func (s *Source) Describe(ctx context.Context, env pipeline.Env) ([]Track, error) {
-	t, err := aim(&s.Config)
+	t, err := aim(&s.Config, env.File)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
@@ -27,16 +26,19 @@ type target struct {
 	credentials bool        // whether there is a user to show to the camera
 }
 
+// readFile reads a file that a configuration names.
+type readFile func(name string) ([]byte, error)
+
 // aim reads a configuration. Its errors are permanent.
-func aim(config *sources.RTSP) (*target, error) {
-	t, err := aimAt(config)
+func aim(config *sources.RTSP, read readFile) (*target, error) {
+	t, err := aimAt(config, read)
 	if err != nil {
 		return nil, pipeline.Permanentf("read address of the camera: %w", err)
 	}
 	return t, nil
 }
 
-func aimAt(config *sources.RTSP) (*target, error) {
+func aimAt(config *sources.RTSP, read readFile) (*target, error) {
 	u, err := parseURL(config.URL)
 	if err != nil {
 		return nil, err
@@ -49,11 +51,11 @@ func aimAt(config *sources.RTSP) (*target, error) {
 		if config.Transport == TransportUDP {
 			return nil, fmt.Errorf("transport udp would leave the pictures of %s unencrypted: use tls, or rtsp:// in the url", t.name)
 		}
-		if t.tls, err = tlsConfig(config); err != nil {
+		if t.tls, err = tlsConfig(config, read); err != nil {
 			return nil, err
 		}
 	}
-	password, err := readPassword(config)
+	password, err := readPassword(config, read)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +86,11 @@ func parseURL(text string) (*base.URL, error) {
 	return u, nil
 }
 
-func readPassword(config *sources.RTSP) (pipeline.Secret, error) {
+func readPassword(config *sources.RTSP, read readFile) (pipeline.Secret, error) {
 	if !config.Password.Empty() || config.PasswordFile == "" {
 		return config.Password, nil
 	}
-	content, err := os.ReadFile(config.PasswordFile)
+	content, err := read(config.PasswordFile)
 	if err != nil {
 		return pipeline.Secret{}, fmt.Errorf("read password: %w", err)
 	}
@@ -97,10 +99,10 @@ func readPassword(config *sources.RTSP) (pipeline.Secret, error) {
 
 // tlsConfig says whose certificate is accepted: signed by an authority of the system or of ca_file
 // for the name in the address, or the very one of the fingerprint.
-func tlsConfig(config *sources.RTSP) (*tls.Config, error) {
+func tlsConfig(config *sources.RTSP, read readFile) (*tls.Config, error) {
 	out := &tls.Config{MinVersion: tls.VersionTLS12}
 	if config.CAFile != "" {
-		content, err := os.ReadFile(config.CAFile)
+		content, err := read(config.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("read ca_file: %w", err)
 		}

@@ -29,6 +29,9 @@ import (
 	"time"
 
 	"sightline/runtime/driver"
+	"sightline/runtime/supervisor/audit"
+	"sightline/runtime/supervisor/logs"
+	"sightline/runtime/supervisor/restart"
 )
 
 // Plan says what shall run.
@@ -92,7 +95,7 @@ type BoxInfo struct {
 }
 
 // Health is what a stage's wire knows of it. All of it is of the connection that is being served, or
-// was last.
+// was last; in place, of the run.
 type Health struct {
 	Beat  time.Time // of the last heartbeat; zero: none over this connection yet
 	Ready bool      // the stage has said that it works
@@ -139,6 +142,10 @@ type Options struct {
 	Pin   func(name, digest string) error
 	Unpin func(name string) error
 
+	Policy restart.Policy // when stages are started again
+	Logs   logs.Limits    // of each stage's log
+	Trail  audit.Options  // of the audit log
+
 	Settle  time.Duration // how long a replaced stage is watched once it is ready; 0: 10 s
 	Silence time.Duration // without a heartbeat, after which a stage is started again; 0: 30 s
 	Hang    time.Duration // without progress, after which a stage is started again; 0: 1 minute
@@ -151,9 +158,26 @@ type Options struct {
 // Event is something that happened.
 type Event struct {
 	Time   time.Time
-	Name   string // see the Event constants
+	Name   string // one of those below, or what Audit was told
+	Stage  string // "" for what is of no stage
 	Fields map[string]string
 }
+
+// Names of events. Their fields are box, digest, driver, reason (a code of package restart), why.
+const (
+	Opened         = "supervisor.opened"
+	Closed         = "supervisor.closed"
+	AcceptedPlan   = "plan.accepted" // with the digest of each stage
+	RefusedVersion = "stage.refused" // a version that did not hold before, or can't be verified
+	RemovedStage   = "stage.removed"
+	AskedStage     = "stage.asked" // an operator's wish
+	HeldBox        = "stage.replaced"
+	RolledBack     = "stage.put_back"
+	StartedBox     = "box.started"
+	AdoptedBox     = "box.adopted"
+	EndedBox       = "box.ended"
+	StartFailed    = "box.start_failed"
+)
 
 // ApplyOptions say how a plan is applied.
 type ApplyOptions struct {

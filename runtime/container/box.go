@@ -20,7 +20,7 @@ type box struct {
 	engine    *engine
 	spec      driver.Spec
 	container string // the engine's ID of it
-	position  *position
+	log       log
 
 	forced atomic.Bool
 	done   chan struct{}
@@ -32,9 +32,9 @@ var (
 	_ driver.Sampler = (*box)(nil)
 )
 
-// run looks after a box whose container was started, until it has ended. It takes over the position.
-func (e *engine) run(spec driver.Spec, id string, p *position) *box {
-	b := &box{engine: e, spec: spec, container: id, position: p, done: make(chan struct{})}
+// run looks after a box whose container was started, until it has ended. It takes over the log.
+func (e *engine) run(spec driver.Spec, id string, l log) *box {
+	b := &box{engine: e, spec: spec, container: id, log: l, done: make(chan struct{})}
 	go b.watch()
 	return b
 }
@@ -46,13 +46,13 @@ func (b *box) watch() {
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)
-		b.followLog(ctx)
+		b.log.follow(ctx)
 	}()
 	state, away := b.awaitEnd()
 	stopLog()
 	<-logged
 	b.exit = exitOf(state, away, b.forced.Load())
-	err := b.engine.bury(context.Background(), b.spec, b.container, b.position)
+	err := b.engine.bury(context.Background(), b.spec, b.container, b.log)
 	if err != nil {
 		b.exit.Reason = strings.TrimPrefix(fmt.Sprint(b.exit.Reason, "; left behind: ", err), "; ")
 	}
@@ -125,6 +125,7 @@ func (b *box) settled(state *container.State) *container.State {
 			return got.State
 		}
 	}
+	state.OOMKilled = killedForMemory(b.container)
 	return state
 }
 
@@ -140,9 +141,9 @@ func (p *pause) timer() <-chan time.Time {
 
 // bury hands over the rest of the log of a container that has ended, and removes all that there is of
 // the box. While the engine can't be asked, it waits for it.
-func (e *engine) bury(ctx context.Context, spec driver.Spec, id string, p *position) error {
-	p.readRest(ctx, e, id, spec.Log)
-	return errors.Join(p.close(), e.remove(ctx, id), tidy(spec.Dir))
+func (e *engine) bury(ctx context.Context, spec driver.Spec, id string, l log) error {
+	l.rest(ctx)
+	return errors.Join(l.close(), e.remove(ctx, id), tidy(spec.Dir))
 }
 
 // remove removes a container with all it has, killing it if it runs. It keeps trying while the engine

@@ -3,15 +3,12 @@ package container
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"os"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // position notes which entries of a log were handed over: the last ones, in a file that outlives this
@@ -19,41 +16,34 @@ import (
 // to know the last. It is for one goroutine at a time.
 type position struct {
 	file  *os.File
-	count uint64 // of all that was ever noted
-	last  []mark // in the order in which they were handed over
+	count uint64  // of all that was ever noted
+	last  []noted // in the order in which they were handed over
 }
 
 // mark is an entry that was handed over.
 type mark struct {
-	at   int64 // ns since 1970
+	at   int64 // ns since 1970; Podman tells whole seconds
 	hash uint64
+}
+
+// noted is a mark with how many of the same time were handed over right before it.
+type noted struct {
+	mark
+	nth uint64
 }
 
 const (
 	marks    = 2048
-	markSize = 32 // number, time, hash, and the three xored
+	markSize = 40 // number, time, hash, nth, and the four xored
 )
 
-// makePosition makes the file; os.ErrExist if there is one.
-func makePosition(name string) (*position, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+// readPosition reads the file, which it takes over.
+func readPosition(file *os.File) (*position, error) {
+	data, err := io.ReadAll(io.LimitReader(file, marks*markSize))
 	if err != nil {
-		return nil, fmt.Errorf("make note of the log: %w", err)
+		return nil, fmt.Errorf("read note of the log: %w", err)
 	}
-	return &position{file: f}, nil
-}
-
-// openPosition reads the file; if it is gone, the log is read from its beginning.
-func openPosition(name string) (*position, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open note of the log: %w", err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, marks*markSize))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read note of the log: %w", err), f.Close())
-	}
-	p := &position{file: f}
+	p := &position{file: file}
 	p.parse(data)
 	return p, nil
 }
@@ -62,18 +52,18 @@ func openPosition(name string) (*position, error) {
 func (p *position) parse(data []byte) {
 	type numbered struct {
 		number uint64
-		mark
+		noted
 	}
 	var all []numbered
 	for ; len(data) >= markSize; data = data[markSize:] {
-		n, at, hash := word(data, 0), word(data, 1), word(data, 2)
-		if n != 0 && n^at^hash == word(data, 3) {
-			all = append(all, numbered{n, mark{int64(at), hash}})
+		n, at, hash, nth := word(data, 0), word(data, 1), word(data, 2), word(data, 3)
+		if n != 0 && n^at^hash^nth == word(data, 4) {
+			all = append(all, numbered{n, noted{mark{int64(at), hash}, nth}})
 		}
 	}
 	slices.SortFunc(all, func(a, b numbered) int { return cmp.Compare(a.number, b.number) })
 	for _, m := range all {
-		p.last = append(p.last, m.mark)
+		p.last = append(p.last, m.noted)
 		p.count = m.number
 	}
 }
@@ -91,29 +81,59 @@ func markOf(e entry) mark {
 // note notes an entry that was handed over.
 func (p *position) note(m mark) error {
 	p.count++
-	if p.last = append(p.last, m); len(p.last) > 2*marks {
+	n := noted{mark: m}
+	if before := len(p.last) - 1; before >= 0 && p.last[before].at == m.at {
+		n.nth = p.last[before].nth + 1
+	}
+	if p.last = append(p.last, n); len(p.last) > 2*marks {
 		p.last = append(p.last[:0], p.last[len(p.last)-marks:]...)
 	}
 	var data [markSize]byte
-	for i, w := range []uint64{p.count, uint64(m.at), m.hash, p.count ^ uint64(m.at) ^ m.hash} {
+	for i, w := range []uint64{p.count, uint64(m.at), m.hash, n.nth, p.count ^ uint64(m.at) ^ m.hash ^ n.nth} {
 		binary.LittleEndian.PutUint64(data[8*i:], w)
 	}
 	_, err := p.file.WriteAt(data[:], int64(p.count%marks)*markSize)
 	return err
 }
 
-// resume returns from when on the log is to be read, zero for its beginning, and how often each entry
-// since then was handed over.
-func (p *position) resume() (since time.Time, seen map[mark]int) {
-	seen = map[mark]int{}
+// rest tells the entries that are to be handed over from those that were.
+type rest struct {
+	since   time.Time    // from when on the log is to be read; zero is its beginning
+	skip    uint64       // how many entries of just that time were handed over and are no longer known
+	already map[mark]int // how often each entry since then was handed over
+}
+
+// resume returns what is to be read next.
+func (p *position) resume() *rest {
+	r := &rest{already: map[mark]int{}}
 	last := p.last[max(0, len(p.last)-marks):]
-	for _, m := range last {
-		seen[m]++
-	}
 	if len(last) > marks/2 { // those before were handed over, whatever came between
-		since = time.Unix(0, last[len(last)-marks/2].at)
+		since := last[len(last)-marks/2].at
+		r.since = time.Unix(0, since)
+		first := slices.IndexFunc(last, func(n noted) bool { return n.at == since })
+		r.skip = last[first].nth
 	}
-	return since, seen
+	for _, n := range last {
+		r.already[n.mark]++
+	}
+	return r
+}
+
+// has says whether an entry was handed over; it is to be asked once for each, in their order.
+func (r *rest) has(e entry) bool {
+	if e.at.Before(r.since) {
+		return true
+	}
+	if r.skip > 0 && e.at.Equal(r.since) {
+		r.skip--
+		return true
+	}
+	m := markOf(e)
+	if r.already[m] > 0 {
+		r.already[m]--
+		return true
+	}
+	return false
 }
 
 func (p *position) close() error { return p.file.Close() }

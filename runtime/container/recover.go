@@ -31,21 +31,25 @@ func (e *engine) recover(ctx context.Context, spec driver.Spec) (*box, error) {
 	if !isOurs(got, spec.ID, spec.Dir) {
 		return nil, fmt.Errorf("container %q is not of this box in %q: remove or rename it", nameOf(spec.ID), spec.Dir)
 	}
-	p, err := openPosition(filepath.Join(spec.Dir, logFile))
+	note, err := openNote(spec.Dir)
 	if err != nil {
 		return nil, err
+	}
+	l, err := e.logOf(spec, got, note)
+	if err != nil {
+		return nil, errors.Join(err, note.Close())
 	}
 	if !got.State.Running {
 		how := ""
 		if got.State.Status != container.StateCreated {
 			how = exitOf(got.State, 0, false).String()
 		}
-		return nil, gone(e.bury(ctx, spec, got.ID, p), how)
+		return nil, gone(e.bury(ctx, spec, got.ID, l), how)
 	}
 	if err := e.admitAgain(spec); err != nil {
-		return nil, errors.Join(err, p.close())
+		return nil, errors.Join(err, l.close())
 	}
-	return e.run(spec, got.ID, p), nil
+	return e.run(spec, got.ID, l), nil
 }
 
 // gone is driver.ErrGone, unless the removal of what was left went wrong.

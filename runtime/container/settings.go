@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
 
 	"sightline/runtime/driver"
 	"sightline/runtime/outlive"
@@ -73,6 +73,12 @@ func (e *engine) host(spec driver.Spec, u user) *container.HostConfig {
 		}},
 		Resources: e.resources(spec.Limits),
 	}
+	if e.podman { // it lets programs write to these, though the root folder be read-only
+		h.Tmpfs = map[string]string{}
+		for _, name := range []string{"/tmp", "/run", "/var/tmp", "/dev/shm"} {
+			h.Tmpfs[name] = "ro,mode=0555,size=4k"
+		}
+	}
 	if e.seLinux { // its policy keeps containers from sockets of the machine
 		h.SecurityOpt = append(h.SecurityOpt, "label=disable")
 	}
@@ -82,17 +88,20 @@ func (e *engine) host(spec driver.Spec, u user) *container.HostConfig {
 	return h
 }
 
+// podmanLog is the kind of log that Podman can read again, wherever it runs.
+const podmanLog = "k8s-file"
+
 // log has the engine keep a bounded log that can be read again.
 func (e *engine) log() container.LogConfig {
 	if e.podman {
-		return container.LogConfig{Type: "k8s-file", Config: map[string]string{"max-size": strconv.Itoa(LogSize)}}
+		return container.LogConfig{Type: podmanLog, Config: map[string]string{"max-size": strconv.Itoa(LogSize)}}
 	}
 	size := strconv.Itoa(LogSize / LogFiles)
 	return container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": size, "max-file": strconv.Itoa(LogFiles)}}
 }
 
 func (e *engine) resources(limits driver.Limits) container.Resources {
-	r := container.Resources{Ulimits: []*container.Ulimit{(*container.Ulimit)(&units.Ulimit{Name: "core"})}}
+	r := container.Resources{Ulimits: e.ulimits()}
 	if limits.Memory > 0 {
 		r.Memory = limits.Memory
 		if e.swap {
@@ -107,6 +116,30 @@ func (e *engine) resources(limits driver.Limits) container.Resources {
 		r.PidsLimit = &most
 	}
 	return r
+}
+
+// What a box may have open, and start, if the supervisor may.
+const (
+	mostFiles     = 65536
+	mostProcesses = 32768 // of the box's user, as Podman sets it
+)
+
+// ulimits bounds open files and allows no core dumps. Podman would ask for more than an engine without
+// all privileges may give, so there it is told what this process has.
+func (e *engine) ulimits() []*container.Ulimit {
+	limits := []*container.Ulimit{{Name: "core"}}
+	add := func(name string, resource int, most uint64) {
+		var own unix.Rlimit
+		if unix.Getrlimit(resource, &own) == nil {
+			n := int64(min(own.Max, most)) // RLIM_INFINITY becomes -1, as engines write it
+			limits = append(limits, &container.Ulimit{Name: name, Soft: n, Hard: n})
+		}
+	}
+	add("nofile", unix.RLIMIT_NOFILE, mostFiles)
+	if e.podman {
+		add("nproc", unix.RLIMIT_NPROC, mostProcesses)
+	}
+	return limits
 }
 
 // confirm compares what an engine says that a container is with what was asked for: an engine may
@@ -140,7 +173,7 @@ func confirm(got container.InspectResponse, want client.ContainerCreateOptions) 
 		{"the limit of processors", nanoCPUs(g.Resources) == w.NanoCPUs},
 		{"the limit of processes", pids(g.PidsLimit) == pids(w.PidsLimit)},
 		{"no restart", g.RestartPolicy.Name == "" || g.RestartPolicy.Name == container.RestartPolicyDisabled},
-		{"the log", g.LogConfig.Type == w.LogConfig.Type},
+		{"the log", g.LogConfig.Type == w.LogConfig.Type || w.LogConfig.Type == podmanLog}, // which it calls by another name
 	} {
 		if !check.ok {
 			return fmt.Errorf("the engine did not take all that container %q was to be: %s", want.Name, check.what)

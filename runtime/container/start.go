@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -32,19 +31,22 @@ func (e *engine) start(ctx context.Context, spec driver.Spec) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := admit(spec, u.group); err != nil {
+		return nil, err
+	}
 	// It is there before the container is, so that who finds neither knows that none is coming.
-	position, err := makePosition(filepath.Join(spec.Dir, logFile))
+	note, err := makeNote(spec.Dir)
 	if errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("a box with this ID exists: %w", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	id, err := e.make(ctx, spec, m, u, image, imageID)
+	b, err := e.make(ctx, spec, m, e.settings(spec, imageID, u), image, note)
 	if err != nil {
-		return nil, errors.Join(err, position.close(), tidy(spec.Dir))
+		return nil, errors.Join(err, note.Close(), tidy(spec.Dir))
 	}
-	return e.run(spec, id, position), nil
+	return b, nil
 }
 
 func checkProgram(m *closure.Manifest, program string) error {
@@ -58,42 +60,42 @@ func checkProgram(m *closure.Manifest, program string) error {
 
 // make makes a container and starts it. Its calls are not given up half-way, as nobody could say then
 // what they leave behind.
-func (e *engine) make(ctx context.Context, spec driver.Spec, m *closure.Manifest, u user, image, imageID string) (id string, err error) {
+func (e *engine) make(ctx context.Context, spec driver.Spec, m *closure.Manifest, settings client.ContainerCreateOptions, image string, note *os.File) (*box, error) {
 	if err := ctx.Err(); err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := admit(spec, u.group); err != nil {
-		return "", err
-	}
-	settings := e.settings(spec, imageID, u)
-	made, err := e.create(settings)
+	id, err := e.create(settings)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := e.launch(ctx, made, settings, m, image); err != nil {
-		return "", errors.Join(err, e.remove(context.WithoutCancel(ctx), made))
+	got, err := e.inspect(ctx, id)
+	if err == nil {
+		err = confirm(got, settings)
 	}
-	return made, nil
+	if err == nil {
+		err = e.verify(ctx, id, image, m)
+	}
+	var l log
+	if err == nil {
+		l, err = e.logOf(spec, got, note)
+	}
+	if err == nil {
+		err = e.launch(ctx, id, settings.Name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.remove(context.WithoutCancel(ctx), id))
+	}
+	return e.run(spec, id, l), nil
 }
 
 // launch starts a container that is what it was to be.
-func (e *engine) launch(ctx context.Context, id string, settings client.ContainerCreateOptions, m *closure.Manifest, image string) error {
-	got, err := e.inspect(ctx, id)
-	if err != nil {
-		return err
-	}
-	if err := confirm(got, settings); err != nil {
-		return err
-	}
-	if err := e.verify(ctx, id, image, m); err != nil {
-		return err
-	}
+func (e *engine) launch(ctx context.Context, id, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return e.call(context.WithoutCancel(ctx), func(ctx context.Context, api *client.Client) error {
 		if _, err := api.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
-			return fmt.Errorf("start container %q: %w", settings.Name, err)
+			return fmt.Errorf("start container %q: %w", name, err)
 		}
 		return nil
 	})

@@ -52,7 +52,7 @@ func added(header *tar.Header, at string) bool {
 		return true
 	case at == "/etc/mtab":
 		return header.Typeflag == tar.TypeSymlink && header.Linkname == "/proc/mounts"
-	case slices.Contains([]string{"/.dockerenv", "/run/.containerenv", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"}, at):
+	case slices.Contains([]string{"/.dockerenv", "/run/.containerenv", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd", "/etc/group", "/dev/console"}, at):
 		return header.Typeflag == tar.TypeReg
 	}
 	return under(at, "/dev") || under(at, "/proc") || under(at, "/sys") || under(at, WireFolder)

@@ -76,6 +76,9 @@ func (s *Supervisor) newKeeper(stage string) (*keeper, error) {
 		s.log.Error("what was remembered of a stage can't be read", "stage", stage, "err", err)
 		err = os.Rename(k.file(), k.file()+".bad")
 	}
+	if k.memory.Good != nil {
+		k.memory.Good.Document = compact(k.memory.Good.Document)
+	}
 	return k, err
 }
 

@@ -181,7 +181,7 @@ func (s *Supervisor) Accepted() (*Accepted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the last accepted plan: %w", err)
 	}
-	return &Accepted{Name: r.Name, Document: r.Document, At: r.At}, nil
+	return &Accepted{Name: r.Name, Document: compact(r.Document), At: r.At}, nil
 }
 
 // event writes what happened to the audit log and to the log, and tells who wants to know. That

@@ -128,12 +128,9 @@ func (a *application) want(k *keeper, e *edition) before {
 		k.memory.Failed = slices.DeleteFunc(k.memory.Failed, func(f failed) bool { return f.Key == e.key })
 		k.rememberIfPossible()
 	}
-	kept := k.want
-	if k.cur != nil && k.cur.of.key == e.key {
-		kept = k.cur.of
-	}
 	switch {
-	case kept != nil && kept.key == e.key: // with the wire that it has
+	case k.cur != nil && k.cur.of.key == e.key: // with the wire that it has
+		kept := k.cur.of
 		kept.grace, kept.patience, kept.document = e.grace, e.patience, e.document
 		e = kept
 	case k.good != nil && k.good.key == e.key:

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -119,9 +118,6 @@ func (c *checker) limits(name, box string) {
 	}
 	if least := c.leastMemory(name, box); c.doc.Given(path+".memory") && limits.Memory < least {
 		c.problem(path+".memory", fmt.Sprintf("is too little for a %s box with this stage", box), "write "+least.String()+" or more")
-	}
-	if isGuest(box) && c.doc.Given(path+".cpus") && limits.CPUs != math.Trunc(limits.CPUs) {
-		c.problem(path+".cpus", "a "+box+" box has whole processors only", fmt.Sprintf("write %g, or %s", math.Ceil(limits.CPUs), inBox(name, Process, Container)))
 	}
 	if box == Unikernel && c.doc.Given(path+".pids") {
 		c.problem(path+".pids", "a unikernel has no processes to count", "remove it, or "+inBox(name, Process, Container, VM))

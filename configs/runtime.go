@@ -27,8 +27,8 @@ type Runtime struct {
 // Box is where one stage runs, and the most that it may use.
 type Box struct {
 	In     string        `mapstructure:"in" enum:"inline,process,container,vm,unikernel" doc:"Kind of box; default: runtime.default. inline: in sightline itself."`
-	Memory pipeline.Size `mapstructure:"memory" min:"8MiB" doc:"Most memory, or of a vm or unikernel all that it has; default: no limit, or what the driver gives such a guest. At least 128MiB in a vm; in a unikernel 64MiB for a sink and 256MiB for others." example:"256MiB"`
-	CPUs   float64       `mapstructure:"cpus" min:"0.01" max:"256" doc:"Most processors; whole numbers in a vm or unikernel. Default: no limit, or 1 in a vm or unikernel." example:"1"`
+	Memory pipeline.Size `mapstructure:"memory" min:"8MiB" doc:"Most memory; of a vm or unikernel all that it has, its kernel included. Default: no limit, or 512MiB in a vm and 256MiB in a unikernel. At least 128MiB in a vm; in a unikernel 64MiB for a sink and 256MiB for others." example:"256MiB"`
+	CPUs   float64       `mapstructure:"cpus" min:"0.01" max:"256" doc:"Most processors; 0.5 is half the time of one. Default: no limit." example:"1"`
 	PIDs   int           `mapstructure:"pids" min:"8" max:"65536" doc:"Most processes and threads; not in a unikernel. Default: no limit." example:"64"`
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"sightline/cmd/program"
 	"sightline/configs"
 	"sightline/models"
 	"sightline/models/onnx/library"
@@ -25,8 +26,8 @@ const ProgramsVariable = "SIGHTLINE_STAGES"
 
 // Where a classify stage finds its model.
 const (
-	ModelPath = "/model/model.onnx"
-	CardPath  = "/model/model.yaml"
+	ModelPath = program.ModelPath
+	CardPath  = program.CardPath
 )
 
 // MissingProgramError says where the program of a kind of stages was looked for.
@@ -141,7 +142,7 @@ func (b Builder) inference(c models.Config, s *Stage, spec *closure.Spec) error 
 	if err != nil {
 		return err
 	}
-	base := []closure.Input{{From: runtime, To: "libonnxruntime.so"}}
+	base := []closure.Input{{From: runtime, To: program.LibraryPath}}
 	spec.Open = base
 	spec.LibraryDirs = append(filepath.SplitList(os.Getenv("LD_LIBRARY_PATH")), filepath.Dir(runtime))
 	provider := c.Provider

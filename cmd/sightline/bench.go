@@ -1,3 +1,5 @@
+//go:build cgo
+
 package main
 
 import (
@@ -202,11 +204,13 @@ func newBenchPipeline() *cobra.Command {
 	c := &cobra.Command{
 		Use: "pipeline FILE", Short: "The pipeline of a bench: like run, and reads the clock", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			p, err := load(c, args[0])
+			d, p, err := newDocument(args[0], c.Flags())
 			if err != nil {
 				return err
 			}
-			log, err := loggerOf(p, c.ErrOrStderr())
+			d.Variables["SIGHTLINE_RUNTIME_DEFAULT"] = configs.Inline // only there is the clock read
+			w := work{pipeline: p}
+			_, log, err := w.logger(c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -214,7 +218,7 @@ func newBenchPipeline() *cobra.Command {
 			defer cancel()
 			table, closeParts := newParts(libraryOf(c), c.OutOrStdout())
 			return errors.Join(profiled(cpu, heap, func() error {
-				return runPipeline(ctx, p, stamped(table, least), log)
+				return runPipeline(ctx, d, stamped(table, least), log)
 			}), closeParts())
 		},
 	}

@@ -1,3 +1,5 @@
+//go:build cgo
+
 package main
 
 import (
@@ -7,77 +9,132 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"sightline/cmd/sightline/demo"
 	"sightline/configs"
+	"sightline/web"
 )
+
+// mixed is the demo's word for each stage in another box.
+const mixed = "mixed"
+
+// mixedBoxes is what mixed adds to the demo's pipeline.
+const mixedBoxes = `
+runtime:
+  stages:
+    gate: {in: container}
+    scene: {in: vm}
+    broker: {in: unikernel}
+`
 
 func newDemo() *cobra.Command {
 	var length time.Duration
+	var box string
+	boxes := append(configs.Boxes(), mixed)
 	c := &cobra.Command{
 		Use: "demo", Short: "Watch a simulated camera, classified live",
 		Long: `Start a simulated camera (a real RTSP server on loopback) and an MQTT broker in this
-process, and run an ordinary pipeline, configs/demo.yaml, between them. Ends at Ctrl-C or after
---for, with a summary. Exit status 0 only when results flowed.`,
-		Example: "  sightline demo\n  sightline demo --for 20s",
+process, and run an ordinary pipeline, configs/demo.yaml, between them. Ends at Ctrl-C or --for
+after the first result, with a summary. Exit status 0 only when results flowed.
+
+--box says where its stages run; mixed is capture in a container, classify in a vm and publish in a
+unikernel.`,
+		Example: "  sightline demo\n  sightline demo --for 20s --box container",
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runDemo(c, length)
+			if !slices.Contains(boxes, box) {
+				return badConfig{fmt.Errorf("sightline demo: there is no box %q (there are %s)", box, strings.Join(boxes, ", "))}
+			}
+			return runDemo(c, length, box)
 		},
 	}
-	c.Flags().DurationVar(&length, "for", 0, "end after this long (default: at Ctrl-C)")
+	c.Flags().DurationVar(&length, "for", 0, "end so long after the first result (default: at Ctrl-C)")
+	c.Flags().StringVar(&box, "box", configs.Process, "where the stages run: "+strings.Join(boxes, ", "))
 	return c
 }
 
-func runDemo(c *cobra.Command, length time.Duration) error {
-	ctx := c.Context()
-	if length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, length)
-		defer cancel()
-	}
+func runDemo(c *cobra.Command, length time.Duration, box string) error {
 	site, err := demo.Start()
 	if err != nil {
 		return err
 	}
-	return errors.Join(between(ctx, c, site), site.Close())
+	return errors.Join(between(c, site, length, box), site.Close())
+}
+
+// demoDocument is the demo's pipeline between its camera and its broker.
+func demoDocument(site *demo.Site, box string) *document {
+	d := &document{File: "configs/demo.yaml", Folder: ".", Text: string(configs.Demo()), Variables: site.Variables()}
+	if box == mixed {
+		d.Text += mixedBoxes
+	} else {
+		d.Variables["SIGHTLINE_RUNTIME_DEFAULT"] = box
+	}
+	return d
 }
 
 // between runs the demo's pipeline between its camera and its broker.
-func between(ctx context.Context, c *cobra.Command, site *demo.Site) error {
+func between(c *cobra.Command, site *demo.Site, length time.Duration, box string) (err error) {
 	out := c.OutOrStdout()
-	p, err := configs.Parse("configs/demo.yaml", configs.Demo(), configs.Options{Env: site.Variables, BuiltIn: builtInModels(), Folder: "."})
-	if err != nil {
-		return badConfig{err}
+	w := work{document: demoDocument(site, box), library: libraryOf(c), stdout: out}
+	if w.pipeline, err = w.document.parse(); err != nil {
+		return err
 	}
-	table, closeParts := newParts(libraryOf(c), out)
+	state, err := os.MkdirTemp("", "sightline-demo-")
+	if err != nil {
+		return fmt.Errorf("state folder of the demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, removeState(state)) }()
+	ctx, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	viewer := &demo.Viewer{Site: site, Prefix: "sightline/" + w.pipeline.Device, Out: out, Terminal: isTerminal(out)}
+	watched := make(chan error, 1)
+	w.began = func(s *station, server *web.Server) error {
+		fmt.Fprintf(out, "camera       %s\nboxes        %s\n", site.Camera(), box)
+		if server != nil {
+			fmt.Fprintf(out, "status page  http://%s/\n", server.Address())
+		}
+		viewer.Stages = s.board.Stages
+		if err := viewer.Open(); err != nil {
+			return err
+		}
+		go func() { watched <- watch(ctx, cancel, viewer, length) }()
+		return nil
+	}
 	log := newLogger(c.ErrOrStderr(), slog.LevelWarn, "text")
-	a, err := assemble(p, table, log)
-	if err != nil {
+	err = w.in(state, log, func(s *station) error { return w.serve(ctx, s) })
+	cancel()
+	select {
+	case failed := <-watched:
+		return errors.Join(err, failed)
+	default: // it did not come so far
 		return err
 	}
-	server, err := serve(p, a.board, log)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "camera       %s\n", site.Camera())
-	if server != nil {
-		fmt.Fprintf(out, "status page  http://%s/\n", server.Address())
-	}
-	viewer := &demo.Viewer{Site: site, Prefix: "sightline/" + p.Device, Out: out, Terminal: isTerminal(out), Stages: a.board.Stages}
-	if err := viewer.Open(); err != nil {
-		return errors.Join(err, closeServer(server))
-	}
-	watched := make(chan struct{})
+}
+
+// firstPatience is how long the first result may take: a guest without KVM starts slowly.
+const firstPatience = 3 * time.Minute
+
+// watch shows what arrives until ctx ends, or, from the first result on, for a length of time.
+func watch(ctx context.Context, end context.CancelFunc, viewer *demo.Viewer, length time.Duration) error {
 	go func() {
-		defer close(watched)
-		viewer.Watch(ctx)
+		timer := time.NewTimer(firstPatience)
+		defer timer.Stop()
+		select {
+		case <-viewer.First():
+			if length > 0 {
+				time.AfterFunc(length, end)
+			}
+		case <-timer.C:
+			end()
+		case <-ctx.Done():
+		}
 	}()
-	err = errors.Join(a.run(ctx, p.Grace, log), closeServer(server), closeParts())
-	<-watched
-	return errors.Join(err, viewer.Finish())
+	viewer.Watch(ctx)
+	return viewer.Finish()
 }
 
 // isTerminal tells whether lines written to out can be overwritten.

@@ -13,7 +13,7 @@ import (
 
 // newLogger writes records of at least a level to out, as text or json, no message of a stage more
 // than a few times in a while.
-func newLogger(out io.Writer, level slog.Level, format string) *slog.Logger {
+func newLogger(out io.Writer, level slog.Leveler, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: redact}
 	var handler slog.Handler = slog.NewTextHandler(out, options)
 	if format == "json" {

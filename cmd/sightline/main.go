@@ -86,7 +86,8 @@ Exit status: 0 well, 1 failed, 2 bad configuration or command line.`,
 	})
 	root.PersistentFlags().String("onnxruntime", "", "path of libonnxruntime.so (default: $SIGHTLINE_ONNXRUNTIME, then the usual folders)")
 	root.PersistentFlags().String("stages", "", "folder of the stages' programs (default: $SIGHTLINE_STAGES, then beside this program)")
-	root.AddCommand(newRun(), newValidate(), newPlan(), newClosure(), newDemo(), newBench(), newDoctor(), newHealth(), newVersion(), newSchema())
+	root.AddCommand(newRun(), newValidate(), newPlan(), newClosure(), newHealth(), newVersion(), newSchema())
+	root.AddCommand(commands()...)
 	root.Args, root.RunE = unknown, func(c *cobra.Command, _ []string) error { return c.Help() }
 	strictly(root.Commands())
 	return root

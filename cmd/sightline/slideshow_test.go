@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,15 +62,15 @@ func TestPhotosComeThroughAServerNobodyHereWroteAndARealModelWithTheirNames(t *t
 			t.Fatal(err)
 		}
 	}
-	p, err := configs.Parse("slideshow.yaml", fmt.Appendf(nil, slideshowFile, port), configs.Options{Folder: folder})
-	if err != nil {
-		t.Fatal(err)
+	d := &document{
+		File: "slideshow.yaml", Folder: folder, Text: fmt.Sprintf(slideshowFile, port),
+		Variables: map[string]string{"SIGHTLINE_RUNTIME_DEFAULT": configs.Inline},
 	}
 	var log lines
 	table, closeParts := newParts("", os.Stdout)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- runPipeline(ctx, p, table, newLogger(&log, -4, "text")) }()
+	go func() { ended <- runPipeline(ctx, d, table, newLogger(&log, slog.LevelDebug, "text")) }()
 	results := filepath.Join(folder, "results.jsonl")
 	until(t, "results of four photos come", func() bool { return linesOf(t, results) >= 4*3*5 })
 	cancel()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -215,12 +216,9 @@ func TestThePipelineOutlivesItsCameraAndItsBrokerAndLosesNoResult(t *testing.T) 
 	stopCamera := startCamera(t, cameraAt)
 	defer func() { stopCamera() }()
 	file := filepath.Join(t.TempDir(), "results.jsonl")
-	p, err := configs.Parse("whole.yaml", fmt.Appendf(nil, wholeFile, cameraAt, brokerAt, file), configs.Options{
-		Env:     func(name string) (string, bool) { return cameraPassword, name == "CAMERA_PASSWORD" },
-		BuiltIn: builtInModels(), Folder: ".",
-	})
-	if err != nil {
-		t.Fatal(err)
+	d := &document{
+		File: "whole.yaml", Folder: ".", Text: fmt.Sprintf(wholeFile, cameraAt, brokerAt, file),
+		Variables: map[string]string{"CAMERA_PASSWORD": cameraPassword, "SIGHTLINE_RUNTIME_DEFAULT": configs.Inline},
 	}
 	var log lines
 	table, closeParts := newParts("", os.Stdout)
@@ -228,7 +226,7 @@ func TestThePipelineOutlivesItsCameraAndItsBrokerAndLosesNoResult(t *testing.T) 
 	ended := make(chan error, 1)
 	var seen inbox
 	seen.subscribe(t, brokerAt)
-	go func() { ended <- runPipeline(ctx, p, table, newLogger(&log, -4, "text")) }()
+	go func() { ended <- runPipeline(ctx, d, table, newLogger(&log, slog.LevelDebug, "text")) }()
 
 	until(t, "results flow", func() bool { return seen.count() >= 10 })
 	stopCamera()

@@ -42,7 +42,7 @@ const (
 	closeTimeout   = time.Minute // until a stream that only one side closed is forgotten
 	dialTimeout    = 30 * time.Second
 	beatEvery      = time.Second
-	statsEvery     = 5 * time.Second
+	statsEvery     = time.Second
 	clockEvery     = 5 * time.Second
 	wishEvery      = 50 * time.Millisecond
 	reopenAfter    = 250 * time.Millisecond

@@ -76,16 +76,12 @@ func (s *Site) Close() error {
 }
 
 // Variables are what configs/demo.yaml takes from the environment.
-func (s *Site) Variables(name string) (string, bool) {
-	switch name {
-	case "SIGHTLINE_DEMO_RTSP_URL":
-		return s.server.URL("gate"), true
-	case "SIGHTLINE_DEMO_RTSP_PASSWORD":
-		return s.password, true
-	case "SIGHTLINE_DEMO_MQTT_URL":
-		return s.broker.URL(), true
+func (s *Site) Variables() map[string]string {
+	return map[string]string{
+		"SIGHTLINE_DEMO_RTSP_URL":      s.server.URL("gate"),
+		"SIGHTLINE_DEMO_RTSP_PASSWORD": s.password,
+		"SIGHTLINE_DEMO_MQTT_URL":      s.broker.URL(),
 	}
-	return "", false
 }
 
 // Broker is the broker's address, mqtt://host:port.

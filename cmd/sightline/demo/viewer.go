@@ -28,6 +28,7 @@ type Viewer struct {
 
 	client mqtt.Client
 	began  time.Time
+	first  chan struct{} // closed with the first result
 
 	mu      sync.Mutex
 	tally   Tally
@@ -52,7 +53,7 @@ func (v *Viewer) Open() error {
 	if err != nil {
 		return fmt.Errorf("address of the broker: %w", err)
 	}
-	v.began = time.Now()
+	v.began, v.first = time.Now(), make(chan struct{})
 	options := mqtt.NewClientOptions().AddBroker("tcp://" + u.Host).SetClientID("sightline-demo-viewer").SetOrderMatters(true)
 	v.client = mqtt.NewClient(options)
 	if err := wait(v.client.Connect()); err != nil {
@@ -100,6 +101,9 @@ func (v *Viewer) result(r *pipeline.Result, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.age = now.Sub(r.Captured)
+	if v.tally.Results() == 0 {
+		close(v.first)
+	}
 	said := ""
 	v.current = "nothing sure"
 	if r.Top != nil {
@@ -109,6 +113,9 @@ func (v *Viewer) result(r *pipeline.Result, now time.Time) {
 	class, settled := v.Site.Truth(r.Captured)
 	v.tally.Add(v.age, said, class, settled)
 }
+
+// First is closed when the first result has come.
+func (v *Viewer) First() <-chan struct{} { return v.first }
 
 // Watch keeps the summary line alive until ctx ends: several times a second on a terminal, a line
 // every few seconds elsewhere.

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"sightline/cmd/sightline/closures"
+	"sightline/cmd/sightline/join"
+	"sightline/configs"
+	"sightline/pipeline"
+	"sightline/runtime/closure"
+	"sightline/runtime/closure/store"
+	"sightline/runtime/driver"
+	"sightline/runtime/inline"
+	"sightline/runtime/supervisor"
+	"sightline/web"
+)
+
+// station runs pipelines on this machine: one supervisor with its state folder, what joins its
+// stages, and the board.
+type station struct {
+	site    *join.Site
+	super   *supervisor.Supervisor
+	store   *store.Store
+	board   *web.Board
+	log     *slog.Logger
+	builder closures.Builder
+	engines configs.Runtime // what the drivers stand on
+
+	refusals refusals
+	boxes    boxStates
+	kinds    sync.Map // stage → kind, of the plan that runs
+}
+
+// openStation opens the state folder. What ran in it goes on until a plan is applied.
+func openStation(dir, library string, table parts, log *slog.Logger) (*station, error) {
+	kept, err := store.Open(filepath.Join(dir, "closures"))
+	if err != nil {
+		return nil, err
+	}
+	s := &station{
+		store: kept, log: log, board: &web.Board{Version: version, Began: time.Now()},
+		builder: closures.Builder{Library: library, BuiltIn: builtInModels()},
+	}
+	s.site = &join.Site{
+		Board: s.board, Places: places{table}, Log: log, Records: s.records, Refused: s.refused,
+		Files: func(digest string) driver.Files { return kept.Kept(digestOf(digest)) },
+	}
+	s.super, err = supervisor.Open(dir, supervisor.Options{
+		Drivers: anyDrivers(), Files: s.site.Files, Wire: s.wireOf, Pin: s.pin, Unpin: kept.Unpin,
+		OnEvent: s.event, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// apply has a pipeline run. It returns when what is new has held, or was put back.
+func (s *station) apply(ctx context.Context, d *document, force bool) (supervisor.Report, error) {
+	p, err := d.parse()
+	if err != nil {
+		return supervisor.Report{}, err
+	}
+	return s.applyPipeline(ctx, p, d, force)
+}
+
+func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *document, force bool) (supervisor.Report, error) {
+	if d.Closures == nil {
+		if err := s.enclose(p, d); err != nil {
+			return supervisor.Report{}, err
+		}
+	}
+	s.useDrivers(p.Runtime)
+	stages, err := s.site.Plan(p, d.Closures)
+	if err != nil {
+		return supervisor.Report{}, err
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		return supervisor.Report{}, fmt.Errorf("keep the plan: %w", err)
+	}
+	for _, stage := range stages {
+		s.kinds.Store(stage.Name, stage.Kind)
+	}
+	s.board.Describe(p.Device, p.Name)
+	s.site.Begin(p, stages, s.box)
+	s.makeRoom(p)
+	return s.super.Apply(ctx, supervisor.Plan{Name: p.Name, Document: text, Stages: stages}, supervisor.ApplyOptions{Force: force})
+}
+
+// anyDrivers are for boxes that were started by an earlier supervisor, whatever its plan said.
+func anyDrivers() map[string]driver.Driver {
+	drivers := boxDrivers(configs.Runtime{})
+	drivers[configs.Inline] = &inline.Driver{}
+	return drivers
+}
+
+// useDrivers makes the drivers of a plan, unless they are those of the plan before.
+func (s *station) useDrivers(r configs.Runtime) {
+	r.Default, r.Stages = "", nil
+	if s.site.Drivers == nil || !reflect.DeepEqual(r, s.engines) {
+		s.engines, s.site.Drivers = r, boxDrivers(r)
+	}
+}
+
+// enclose makes the closures of all stages in boxes, and notes them in the document.
+func (s *station) enclose(p *configs.Pipeline, d *document) error {
+	made, err := s.builder.KeepAll(p, s.store, "next")
+	if err != nil {
+		return err
+	}
+	d.Closures = map[string]join.Closure{}
+	for name, stage := range made {
+		d.Closures[name] = join.Closure{Digest: "sha256:" + string(stage.Digest), GPU: stage.GPU}
+	}
+	return nil
+}
+
+// run keeps what was applied running until ctx ends, then stops all of it.
+func (s *station) run(ctx context.Context) error { return s.super.Run(ctx) }
+
+// close lets go of the state folder.
+func (s *station) close() error { return s.super.Close() }
+
+// wireOf makes the wire of a stage of an earlier plan.
+func (s *station) wireOf(text json.RawMessage, stage string) (supervisor.Wire, error) {
+	d, err := readDocument(text)
+	if err != nil {
+		return nil, err
+	}
+	p, err := d.parse()
+	if err != nil {
+		return nil, err
+	}
+	stages, err := s.site.Plan(p, d.Closures)
+	if err != nil {
+		return nil, err
+	}
+	for _, st := range stages {
+		if st.Name == stage {
+			return st.Wire, nil
+		}
+	}
+	return nil, fmt.Errorf("the plan of before has no stage %q", stage)
+}
+
+func (s *station) pin(name, digest string) error {
+	return s.store.Pin(name, digestOf(digest))
+}
+
+// digestOf takes the algorithm off a digest.
+func digestOf(text string) closure.Digest { return closure.Digest(strings.TrimPrefix(text, "sha256:")) }
+
+// records is where a stage's log records go: to the program's log and to the stage's own.
+func (s *station) records(stage string) *slog.Logger {
+	own := slog.NewTextHandler(s.super.Log(stage), &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: redact})
+	return slog.New(slog.NewMultiHandler(s.log.Handler().WithAttrs([]slog.Attr{slog.String("stage", stage)}), own))
+}
+
+// event tells the board, and whoever publishes statuses, of a stage that cannot speak for itself.
+func (s *station) event(e supervisor.Event) {
+	stage := e.Fields["stage"]
+	kind, ok := s.kinds.Load(stage)
+	if !ok || e.Name != supervisor.EndedBox && e.Name != supervisor.StartFailed {
+		return
+	}
+	status := pipeline.Status{Stage: stage, State: pipeline.StateOffline, Reason: pipeline.RedactText(e.Fields["why"]), Since: e.Time}
+	if kind == web.Capture {
+		status.Source = stage
+	}
+	s.site.Report(status)
+}
+
+// box says for the board how a stage runs.
+func (s *station) box(stage string) web.Box { return s.boxes.of(s.super, stage) }
+
+// boxStates are the supervisor's states, asked at most a few times a second.
+type boxStates struct {
+	mu    sync.Mutex
+	at    time.Time
+	known map[string]supervisor.State
+}
+
+func (b *boxStates) of(from *supervisor.Supervisor, stage string) web.Box {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.at) > 250*time.Millisecond {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		b.known, b.at = map[string]supervisor.State{}, time.Now()
+		for _, st := range from.List(ctx) {
+			b.known[st.Stage] = st
+		}
+	}
+	st := b.known[stage]
+	box := web.Box{
+		In: st.Driver, ID: st.Box, Restarts: st.Restarts, CPU: time.Duration(st.CPU * float64(time.Second)), Memory: st.Memory,
+		Received: st.Received, Sent: st.Sent,
+	}
+	if st.Last != nil {
+		box.Reason = st.Last.Reason
+	}
+	return box
+}
+
+// refusals keeps what a stage tries again and again from filling the audit log: one record a minute
+// for each address, with how many there were.
+type refusals struct {
+	mu   sync.Mutex
+	seen map[string]*refusal
+}
+
+type refusal struct {
+	at time.Time
+	n  int
+}
+
+const (
+	refusalEvery = time.Minute
+	mostRefusals = 256
+)
+
+func (r *refusals) due(key string, now time.Time) (count int, due bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	one := r.seen[key]
+	if one == nil {
+		if r.seen == nil || len(r.seen) >= mostRefusals {
+			r.seen = map[string]*refusal{}
+		}
+		one = &refusal{}
+		r.seen[key] = one
+	}
+	one.n++
+	if now.Sub(one.at) < refusalEvery {
+		return 0, false
+	}
+	count, one.n, one.at = one.n, 0, now
+	return count, true
+}
+
+// refused notes a connection that a stage asked for without a grant.
+func (s *station) refused(stage, address string, _ error) {
+	address = pipeline.RedactText(address)
+	count, due := s.refusals.due(stage+" "+address, time.Now())
+	if !due {
+		return
+	}
+	s.log.Warn("connection refused: the stage has no grant for it", "stage", stage, "address", address, "times", count)
+	err := s.super.Audit("dial_refused", map[string]string{"stage": stage, "address": address, "times": fmt.Sprint(count)})
+	if err != nil {
+		s.log.Error("refusal is not in the audit log", "err", err)
+	}
+}
+
+// makeRoom lets receiving and publishing go on while stages in place are in C. Each decoder and each
+// model holds one of the scheduler's processors there for milliseconds, longer than the scheduler takes
+// to notice; so it gets as many more as there are such stages. GOMAXPROCS in the environment stays as
+// it is.
+func (s *station) makeRoom(p *configs.Pipeline) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return
+	}
+	inC := 0
+	for name := range p.Sources {
+		if p.BoxOf(name) == configs.Inline {
+			inC++
+		}
+	}
+	for name := range p.Models {
+		if p.BoxOf(name) == configs.Inline {
+			inC++
+		}
+	}
+	runtime.GOMAXPROCS(runtime.NumCPU() + inC)
+}
+
+var errNoPlan = errors.New("no plan was accepted yet: name a pipeline file")

@@ -53,7 +53,7 @@ func (g *guest) live() (order.Report, error) {
 		return order.Report{}, err
 	}
 	o, err := g.order()
-	if err != nil {
+	if err != nil || o.Trial {
 		return order.Report{}, err
 	}
 	if err := await(events, disk); err != nil {

@@ -1,6 +1,6 @@
 // Command init is the first program of a Linux guest: it puts the guest together around the stage's
 // closure, which is on the first disk, runs the stage without privileges, says how it ended, and
-// turns the guest off. It is built static and lies in the guest's initramfs.
+// ends the guest. It is built static and lies in the guest's initramfs.
 //
 // Its orders come over a port of virtio-serial; see package order.
 package main
@@ -28,8 +28,9 @@ func main() {
 		report = order.Report{Code: -1, Error: err.Error()}
 	}
 	g.report(report)
-	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
-		fmt.Println("sightline-init: power off:", err)
+	// Every machine can restart, which ends QEMU as it is run here; not every one can turn itself off.
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil {
+		fmt.Println("sightline-init: end the guest:", err)
 	}
 	for {
 		_ = unix.Pause() // the host ends what doesn't end

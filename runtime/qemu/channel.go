@@ -160,7 +160,7 @@ func openPipe(name string, flag int) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if raw, err := f.SyscallConn(); err == nil { // else it stays at the default
+	if raw, err := f.SyscallConn(); err == nil && flag == os.O_RDONLY { // else it stays at the default
 		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, outlive.LogPipe) })
 	}
 	return f, nil

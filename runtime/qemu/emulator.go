@@ -34,6 +34,13 @@ func (e *Emulator) String() string {
 	return fmt.Sprintf("QEMU %s (TCG: %s)", e.Version, e.Why)
 }
 
+// Translating returns the same QEMU without KVM, and says why.
+func (e *Emulator) Translating(why string) *Emulator {
+	t := *e
+	t.KVM, t.Why = false, why
+	return &t
+}
+
 // translated is how much memory QEMU keeps translated code in, in MiB. Its default is up to a gigabyte.
 const translated = 64
 

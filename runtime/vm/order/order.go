@@ -35,6 +35,7 @@ type Order struct {
 	Program []string `json:"program"` // a path inside the closure, and arguments
 	UID     int      `json:"uid"`     // user and group of the stage, not root
 	PIDs    int      `json:"pids,omitempty"`
+	Trial   bool     `json:"trial,omitempty"` // report success instead of running anything
 }
 
 // Stop is the line that asks the stage to end.

@@ -1,0 +1,249 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"sightline/runtime/cgroup"
+	"sightline/runtime/driver"
+	"sightline/runtime/qemu"
+	"sightline/runtime/vm/order"
+)
+
+// stageUID is the user of a stage in its guest, of which there is one in each.
+const stageUID = 1000
+
+// engine is the QEMU that guests run under here.
+type engine struct {
+	arch     string
+	emulator *qemu.Emulator
+	groups   cgroup.Groups
+	limiting map[string]error // why controllers of cgroups are missing
+}
+
+func findEngine(ctx context.Context, arch string) (*engine, error) {
+	emulator, err := qemu.Find(ctx, arch)
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{arch: arch, emulator: emulator}
+	e.groups, e.limiting = cgroup.Find(false)
+	return e, nil
+}
+
+// Protects says what every guest is protected by here.
+func (e *engine) Protects() []string {
+	protect := []string{"virtual machine", "memory and processors of the machine"}
+	if os.Geteuid() == 0 {
+		protect = append(protect, "QEMU as a user of its own")
+	}
+	if len(e.groups.Folders) > 0 {
+		protect = append(protect, "cgroup of QEMU")
+	}
+	return protect
+}
+
+// Lacks says what it isn't.
+func (e *engine) Lacks() []string {
+	var lacks []string
+	if !e.emulator.KVM {
+		lacks = append(lacks, "speed, and the processor's own border between guest and host: "+e.emulator.Why)
+	}
+	if os.Geteuid() != 0 {
+		lacks = append(lacks, "user of its own for QEMU: the supervisor is not root, QEMU runs as its user")
+	}
+	for _, c := range []string{"memory", "cpu"} {
+		if e.groups.Folders[c] == "" {
+			lacks = append(lacks, "limit of QEMU's own "+c+": "+e.whyNot(c))
+		}
+	}
+	return lacks
+}
+
+func (e *engine) whyNot(controller string) string {
+	if err := e.limiting[controller]; err != nil {
+		return err.Error()
+	}
+	return "there is no " + controller + " cgroup"
+}
+
+// host is what a guest of a stage is made of here.
+type host struct {
+	*engine
+	machine       qemu.Machine
+	kernel        *os.File
+	kernelVersion string
+	initramfs     *os.File
+}
+
+// explore finds all that guests take, and boots one, in the best way in which that works.
+func (d *Driver) explore(ctx context.Context) (*host, error) {
+	e, err := findEngine(ctx, d.arch())
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, w := range ways(e.emulator, d.machine) {
+		with := *e
+		with.emulator = w.emulator
+		if len(errs) > 0 && !w.emulator.KVM {
+			with.emulator = w.emulator.Translating(fmt.Sprintf("/dev/kvm: %v", errs[0]))
+		}
+		h := &host{engine: &with, machine: w.machine}
+		if err := h.assemble(d); err != nil {
+			return nil, err
+		}
+		if err = h.try(ctx); err == nil {
+			return h, nil
+		}
+		errs = append(errs, errors.Join(fmt.Errorf("%s: %w", w.machine, err), h.kernel.Close(), h.initramfs.Close()))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// way is what guests may run on.
+type way struct {
+	machine  qemu.Machine
+	emulator *qemu.Emulator
+}
+
+// ways are all, the best first. A translated microvm has no clock that Linux could count on: under
+// load, calibrating the processor's own against the only timer goes wrong, and the guest stands
+// still before it has begun.
+func ways(e *qemu.Emulator, only qemu.Machine) []way {
+	plain := e
+	if e.KVM {
+		plain = e.Translating("not tried")
+	}
+	all := []way{{qemu.Microvm, e}, {qemu.Q35, e}, {qemu.Q35, plain}}
+	if e.Arch == "arm64" {
+		all = []way{{qemu.Virt, e}, {qemu.Virt, plain}}
+	}
+	var some []way
+	for _, w := range all {
+		if only != "" {
+			w.machine = only
+		} else if w.machine == qemu.Microvm && !w.emulator.KVM {
+			continue
+		}
+		if !slices.Contains(some, w) {
+			some = append(some, w)
+		}
+	}
+	return some
+}
+
+// assemble opens the kernel and makes the initramfs.
+func (h *host) assemble(d *Driver) error {
+	k, err := findKernel(d.Kernel, d.Modules, h.arch)
+	if err != nil {
+		return err
+	}
+	name := d.Init
+	if name == "" {
+		if name, err = besides(initName(h.arch)); err != nil {
+			return err
+		}
+	}
+	init, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("the guests' init: %w (it is built by make build)", err)
+	}
+	modules, err := k.modulesFor(h.machine)
+	if err != nil {
+		return err
+	}
+	archive, err := initramfs(init, modules)
+	if err != nil {
+		return err
+	}
+	h.kernelVersion = k.version
+	if h.kernel, err = os.Open(k.path); err != nil {
+		return fmt.Errorf("the guests' kernel: %w", err)
+	}
+	if h.initramfs, err = qemu.Sealed("initramfs", archive); err != nil {
+		return errors.Join(err, h.kernel.Close())
+	}
+	return nil
+}
+
+// guest returns the machine for an order, without disks.
+func (h *host) guest(o order.Order, limits driver.Limits) (*qemu.Guest, error) {
+	line, err := o.Encode()
+	if err != nil {
+		return nil, err
+	}
+	memory, cpus := sized(limits)
+	return &qemu.Guest{
+		Machine: h.machine, CPUs: cpus, Memory: memory,
+		Kernel: qemu.Source{File: h.kernel}, Initrd: qemu.Source{File: h.initramfs}, Append: h.words(),
+		Ports: []qemu.Port{
+			{Name: order.InitPort, Channel: qemu.Pipes, First: line},
+			{Name: order.LogPort, Channel: qemu.Pipes},
+			{Name: order.StagePort},
+		},
+	}, nil
+}
+
+// words are what the kernel is told: where to print, to print little, and to end when it panics; and
+// not to look for what a guest doesn't have. The clock of a guest with several processors is not to
+// be doubted. Where the guest is translated there is nothing to mitigate of a processor's mistakes.
+func (h *host) words() string {
+	words := []string{"quiet", "panic=-1", "oops=panic", "cryptomgr.notests"}
+	if h.arch == "arm64" {
+		words = append(words, "console=ttyAMA0")
+	} else {
+		words = append(words, "console=ttyS0", "8250.nr_uarts=1", "tsc=reliable", "no_timer_check", "edd=off", "reboot=t")
+	}
+	if !h.emulator.KVM {
+		words = append(words, "mitigations=off")
+	}
+	return strings.Join(words, " ")
+}
+
+// probePatience is how long a guest may take to boot, most of it where it is translated.
+const probePatience = 60 * time.Second
+
+// try boots a guest up to its init.
+func (h *host) try(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	dir, err := os.MkdirTemp("", cgroup.ProbeName()+"-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	g, err := h.guest(order.Order{Trial: true, Program: []string{"/"}, UID: stageUID}, driver.Limits{Memory: leastMemory, CPUs: 1})
+	if err != nil {
+		return err
+	}
+	said := new(strings.Builder)
+	p, err := qemu.Start(ctx, qemu.Launch{ID: trialID(), Dir: dir, Emulator: h.emulator, Guest: *g, Log: &shared{w: said}})
+	if err != nil {
+		return fmt.Errorf("boot a guest: %w", err)
+	}
+	b := run(p, driver.Spec{Log: said}, &shared{w: said})
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		_ = p.Kill() // may have ended
+		<-b.done
+		return fmt.Errorf("boot a guest: not there after %v; it said %q", probePatience, p.End().Said)
+	}
+	if exit := b.Exit(); exit.Code != 0 {
+		return fmt.Errorf("boot a guest: %s; it said %q", exit, p.End().Said)
+	}
+	return nil
+}
+
+// trialID is the ID of a guest that is only tried.
+func trialID() string { return fmt.Sprintf("probe-%s-%d", runtime.GOARCH, os.Getpid()) }

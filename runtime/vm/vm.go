@@ -1,0 +1,201 @@
+// Package vm runs boxes as virtual machines under QEMU: a Linux kernel, a small init, and the stage's
+// closure as a read-only disk.
+//
+// A guest has no network card. Its wire is a port of virtio-serial, which package qemu ends in a
+// socket that only the supervisor can open; the driver, in the supervisor's process, carries it to
+// Spec.Socket, one connection after the other (package line). The init, cmd/init, gives the stage no
+// privileges, its closure as root folder and order.Wire as the last argument of its program.
+//
+// # What outlives the supervisor
+//
+// All of the guest does: see package qemu. What the stage prints waits in a pipe of
+// outlive.LogPipe bytes, and how it ended in another. Recover adopts it.
+//
+// A GuestDriver runs another system from a disk image, without a closure and a wire.
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sightline/runtime/vm/order"
+	"sync"
+
+	"sightline/runtime/closure/pack"
+	"sightline/runtime/driver"
+	"sightline/runtime/outlive"
+	"sightline/runtime/qemu"
+)
+
+// Name is the driver's.
+const Name = "vm"
+
+// DefaultMemory is what a guest has without a limit, in bytes.
+const DefaultMemory = 512 << 20
+
+// Driver runs stages in Linux guests. The zero value is ready; fields are to be set before the first
+// use.
+type Driver struct {
+	// Arch is the guests' architecture as GOARCH; "" is this machine's. Others are translated.
+	Arch string
+	// Kernel is the guests' kernel; "" is the newest of Debian's cloud kernels in /boot.
+	Kernel string
+	// Modules is the folder with the kernel's modules; "" is ../lib/modules/VERSION seen from the
+	// folder of the kernel vmlinuz-VERSION, where packages put it. A kernel with virtio and ext4 built
+	// in needs none.
+	Modules string
+	// Init is the program built from cmd/init for Arch; "" is sightline-init-ARCH beside the running
+	// program.
+	Init string
+
+	machine qemu.Machine // tests choose; "" is microvm or virt
+
+	mu    sync.Mutex
+	found *host // what can be had here; nil until it was tried
+}
+
+// New returns a driver for this machine's architecture.
+func New() *Driver { return &Driver{} }
+
+var (
+	_ driver.Driver  = (*Driver)(nil)
+	_ driver.Checker = (*Driver)(nil)
+)
+
+// Name implements driver.Driver.
+func (d *Driver) Name() string { return Name }
+
+func (d *Driver) arch() string {
+	if d.Arch != "" {
+		return d.Arch
+	}
+	return runtime.GOARCH
+}
+
+// host returns what was found to work here, trying it until it does.
+func (d *Driver) host(ctx context.Context) (*host, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.found == nil {
+		found, err := d.explore(ctx)
+		if err != nil {
+			return nil, err
+		}
+		d.found = found
+	}
+	return d.found, nil
+}
+
+// Probe implements driver.Driver. It boots a guest, once.
+func (d *Driver) Probe(ctx context.Context) driver.Probe {
+	h, err := d.host(ctx)
+	if err != nil {
+		return driver.Probe{Err: err, Engine: "QEMU"}
+	}
+	p := driver.Probe{Engine: fmt.Sprintf("%s, Linux %s", h.emulator, h.kernelVersion)}
+	p.Protect = append(h.Protects(), "Linux guest without network card", "closure as read-only root", "no_new_privs", "no capabilities", "seccomp of QEMU")
+	p.Lacks = h.Lacks()
+	return p
+}
+
+// Check implements driver.Checker.
+func (d *Driver) Check(spec driver.Spec) error {
+	h, err := d.host(context.Background())
+	if err != nil {
+		return err
+	}
+	return h.check(spec)
+}
+
+// Start implements driver.Driver.
+func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error) {
+	h, err := d.host(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("vm box %q: %w", spec.ID, err)
+	}
+	if err := h.check(spec); err != nil {
+		return nil, err
+	}
+	b, err := h.start(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("vm box %q: %w", spec.ID, err)
+	}
+	return b, nil
+}
+
+// start starts the guest of a box.
+func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
+	m, err := spec.Files.Manifest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if want := "linux/" + h.arch; m.Platform != want {
+		return nil, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
+	}
+	disk, err := spec.Files.Pack(ctx, pack.Disk{})
+	if err != nil {
+		return nil, err
+	}
+	o := order.Order{Program: spec.Program, UID: stageUID, PIDs: spec.Limits.PIDs}
+	g, err := h.guest(o, spec.Limits)
+	if err != nil {
+		return nil, err
+	}
+	g.Disks = []qemu.Disk{{Path: disk.Path, Format: qemu.Raw}}
+	log := &shared{w: spec.Log}
+	p, err := qemu.Start(ctx, qemu.Launch{
+		ID: spec.ID, Dir: spec.Dir, Emulator: h.emulator, Guest: *g, Groups: h.groups, Limits: withoutPIDs(spec.Limits), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return run(p, spec, log), nil
+}
+
+// withoutPIDs are the limits of QEMU itself: those of processes count inside the guest.
+func withoutPIDs(l driver.Limits) driver.Limits {
+	l.PIDs = 0
+	return l
+}
+
+// Recover implements driver.Driver.
+func (d *Driver) Recover(ctx context.Context, spec driver.Spec) (driver.Box, error) {
+	log := &shared{w: spec.Log}
+	p, err := qemu.Recover(ctx, spec.ID, spec.Dir, log, order.InitPort, order.LogPort)
+	if errors.Is(err, driver.ErrGone) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recover vm box %q: %w", spec.ID, err)
+	}
+	return run(p, spec, log), nil
+}
+
+// checkSpec refuses what no driver of this package takes.
+func checkSpec(spec driver.Spec) error {
+	if err := outlive.CheckID(spec.ID); err != nil {
+		return err
+	}
+	if len(spec.Program) == 0 || !filepath.IsAbs(spec.Program[0]) {
+		return fmt.Errorf("vm box %q: program %q is not an absolute path inside the closure", spec.ID, spec.Program)
+	}
+	if filepath.Dir(spec.Socket) != filepath.Clean(spec.Dir) {
+		return fmt.Errorf("vm box %q: socket %q is not in %q", spec.ID, spec.Socket, spec.Dir)
+	}
+	return nil
+}
+
+// initName is the name of the init beside the running program.
+func initName(arch string) string { return "sightline-init-" + arch }
+
+// besides returns the path of a file beside the running program.
+func besides(name string) (string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(program), name), nil
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"sightline/configs/strict"
+	"sightline/models"
 	"sightline/pipeline"
 )
 
@@ -87,10 +88,15 @@ func decoderBoxes(decoder string) (reason string, works []string) {
 }
 
 func (c *checker) classifyBox(name, box string) {
-	provider := c.p.Models[name].Provider
-	if key := "models." + name + ".provider"; c.doc.Given(key) && isGuest(box) && (provider == "cuda" || provider == "tensorrt") {
+	provider, key := c.p.Models[name].Provider, "models."+name+".provider"
+	switch {
+	case !c.doc.Given(key) || box == Inline:
+	case isGuest(box) && (provider == models.ProviderCUDA || provider == models.ProviderTensorRT):
 		c.problem(key, fmt.Sprintf("%s does not work in a %s box: a guest has no GPU", provider, box),
 			"write cpu, or "+inBox(name, Process, Container))
+	case provider == models.ProviderTensorRT:
+		c.warn(key, "tensorrt builds its engine at each start in a "+box+" box, which keeps no files",
+			"minutes on a small device: "+inBox(name, Inline)+" keeps it")
 	}
 }
 

@@ -57,6 +57,7 @@ type planner struct {
 	drivers  map[string]driver.Driver
 	probes   map[string]driver.Probe // of the drivers that were asked, by the kind of box
 	stage    string                  // that is being printed
+	gpu      bool                    // whether its box is given the GPU
 	missing  map[string]bool         // stages that would not run here
 }
 

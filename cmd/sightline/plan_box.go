@@ -22,6 +22,7 @@ const planFolder = "/run/sightline/plan"
 // box says in what the stage runs, of which files it consists, what protects it, and what its driver
 // would refuse.
 func (p *planner) box(ctx context.Context) {
+	p.gpu = false
 	kind := p.pipeline.BoxOf(p.stage)
 	if kind == configs.Inline {
 		p.line("box", "inline")
@@ -36,9 +37,9 @@ func (p *planner) box(ctx context.Context) {
 		for _, note := range s.Notes {
 			p.line("note", "%s", note)
 		}
-	}
-	if s != nil && s.GPU {
-		p.line("gpu", "given to the box")
+		if p.gpu = s.GPU; p.gpu {
+			p.line("gpu", "given to the box")
+		}
 	}
 	limits := closures.Limits(p.pipeline, p.stage)
 	p.line("limits", "%s", limitsText(limits))

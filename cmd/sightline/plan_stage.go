@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sightline/configs"
 	"sightline/models"
 	"sightline/pipeline"
 	"sightline/sinks"
@@ -55,10 +54,11 @@ func (p *planner) model(c *cobra.Command, m models.Config) {
 	}
 }
 
-// provider names what a model will run on, which came up inline, where a guest has only the processor.
+// provider names what a model will run on. What came up inline needs not come up in a box that is not
+// given the GPU.
 func (p *planner) provider(m models.Config, inline string) string {
-	if box := p.pipeline.BoxOf(p.stage); m.Provider == "auto" && (box == configs.VM || box == configs.Unikernel) {
-		return "cpu"
+	if m.Provider == models.ProviderAuto && p.boxed() && !p.gpu {
+		return models.ProviderCPU
 	}
 	return inline
 }

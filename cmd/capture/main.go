@@ -20,7 +20,7 @@ var version = "unknown"
 
 func main() {
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.NumCPU() + 1) // the decoder holds one of them in C, for longer than the scheduler takes to notice
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // the decoder holds one of them in C, for longer than the scheduler takes to notice
 	}
 	os.Exit(program.Program{Kind: wire.Capture, Version: version, Build: build}.Main(os.Args[1:], os.Stderr))
 }

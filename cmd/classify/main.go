@@ -23,21 +23,23 @@ import (
 // version is set by the linker.
 var version = "unknown"
 
-// threads is how many an inference has by default.
-var threads = min(runtime.NumCPU(), 4)
-
 func main() {
+	threads := min(runtime.GOMAXPROCS(0), 4) // of an inference, by default
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.NumCPU() + 1) // the model holds one of them in C, for longer than the scheduler takes to notice
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) // the model holds one of them in C, for longer than the scheduler takes to notice
+	}
+	build := func(st *wire.Stage, c wire.Configuration, env pipeline.Env) (pipeline.Stage, error) {
+		return newStage(st, c, env, threads)
 	}
 	os.Exit(program.Program{Kind: wire.Classify, Version: version, Build: build}.Main(os.Args[1:], os.Stderr))
 }
 
-func build(st *wire.Stage, c wire.Configuration, env pipeline.Env) (pipeline.Stage, error) {
+func newStage(st *wire.Stage, c wire.Configuration, env pipeline.Env, threads int) (pipeline.Stage, error) {
 	var config models.Config
 	if err := program.DecodeSection(c.Section, &config); err != nil {
 		return nil, err
 	}
+	config.Threads = cmp.Or(config.Threads, threads)
 	inbox, links := st.Inbox()
 	return &classify.Stage{
 		Env: env, Batch: config.Batch, Inbox: inbox, Links: links, Outputs: st.ResultOutputs(),
@@ -47,13 +49,13 @@ func build(st *wire.Stage, c wire.Configuration, env pipeline.Env) (pipeline.Sta
 
 // open loads ONNX Runtime and the model.
 func open(c models.Config, log *slog.Logger) (pipeline.Classifier, error) {
-	r, err := onnx.Start(program.At(program.LibraryPath))
+	r, err := onnx.Start(program.Library())
 	if err != nil {
 		return nil, pipeline.Permanent(err)
 	}
 	o := onnx.Options{
-		Path: program.At(program.ModelPath), CardPath: program.IfThere(program.CardPath), Provider: onnx.Provider(c.Provider), GPU: c.GPU,
-		Threads: cmp.Or(c.Threads, threads), Batch: c.Batch.Max, Half: c.Half, Threshold: c.Threshold, TopK: c.TopK,
+		Path: program.At(program.ModelPath), Name: models.File{Path: c.Model}.Name(), CardPath: program.IfThere(program.CardPath), Provider: onnx.Provider(c.Provider), GPU: c.GPU,
+		Threads: c.Threads, Batch: c.Batch.Max, Half: c.Half, Threshold: c.Threshold, TopK: c.TopK,
 		Regions: regions(c.Regions), Log: log,
 	}
 	if c.Model == program.BuiltInGate {

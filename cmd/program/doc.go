@@ -2,7 +2,10 @@
 // them.
 package program
 
-import "os"
+import (
+	"os"
+	"path/filepath"
+)
 
 // The places in the closure of a stage.
 const (
@@ -31,4 +34,19 @@ func IfThere(path string) string {
 		return ""
 	}
 	return path
+}
+
+// Library returns where ONNX Runtime is in the closure, under LibraryPath or with a version after it,
+// and nothing where it isn't: then it is looked for as everywhere. The path is absolute, and leads
+// there also where the user of the box may not come from the root to its working directory.
+func Library() string {
+	root := "/proc/self/cwd"
+	if at, err := os.Getwd(); err == nil && at == "/" {
+		root = ""
+	}
+	found, err := filepath.Glob(root + LibraryPath + "*")
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	return found[0]
 }

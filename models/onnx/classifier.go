@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -80,10 +81,7 @@ func (m *model) refit(shape []int64) error {
 }
 
 func (m *model) info(p Provider) pipeline.ModelInfo {
-	name := m.fit.Card.Name
-	if name == "" {
-		name = m.file.Name()
-	}
+	name := cmp.Or(m.fit.Card.Name, m.Name, m.file.Name())
 	return pipeline.ModelInfo{
 		Name: name, Version: m.fit.Card.Version, Digest: "sha256:" + m.file.SHA256, Provider: string(p),
 		MaxBatch: max(m.Batch, m.fit.Batch),

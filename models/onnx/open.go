@@ -22,6 +22,7 @@ type Options struct {
 	Bytes     []byte            // the model, when it is not read from Path
 	Card      *models.Card      // what it means; nil: found as in models.CardFor
 	CardPath  string            // where the card is; "": beside the model, or its metadata
+	Name      string            // of a model whose card has none; "": the file's
 	Provider  Provider          // default CPU
 	GPU       int               // device number for CUDA and TensorRT
 	Threads   int               // of one inference; 0: the number of processors, at most 4

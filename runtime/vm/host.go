@@ -150,7 +150,7 @@ func (h *host) assemble(d *Driver) error {
 	}
 	name := d.Init
 	if name == "" {
-		if name, err = besides(initName(h.arch)); err != nil {
+		if name, err = initBeside(h.arch); err != nil {
 			return err
 		}
 	}

@@ -47,8 +47,8 @@ type Driver struct {
 	// folder of the kernel vmlinuz-VERSION, where packages put it. A kernel with virtio and ext4 built
 	// in needs none.
 	Modules string
-	// Init is the program built from cmd/init for Arch; "" is sightline-init-ARCH beside the running
-	// program.
+	// Init is the program built from cmd/init for Arch; "" is sightline-init beside the running program,
+	// or for another architecture ARCH/sightline-init.
 	Init string
 
 	machine qemu.Machine // tests choose; "" is microvm or virt
@@ -188,14 +188,16 @@ func checkSpec(spec driver.Spec) error {
 	return nil
 }
 
-// initName is the name of the init beside the running program.
-func initName(arch string) string { return "sightline-init-" + arch }
-
-// besides returns the path of a file beside the running program.
-func besides(name string) (string, error) {
+// initBeside returns where the init for guests of an architecture is: beside the running program, or
+// in a folder of the architecture's name there.
+func initBeside(arch string) (string, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(filepath.Dir(program), name), nil
+	dir := filepath.Dir(program)
+	if arch != runtime.GOARCH {
+		dir = filepath.Join(dir, arch)
+	}
+	return filepath.Join(dir, "sightline-init"), nil
 }

@@ -41,7 +41,7 @@ func tested(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	for _, arch := range []string{"amd64", "arm64"} {
-		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, initName(arch)), "sightline/cmd/init")
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, arch), "sightline/cmd/init")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+arch)
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Printf("build the init: %v\n%s", err, out)
@@ -56,7 +56,7 @@ func newDriver() driver.Driver { return driverFor(runtime.GOARCH) }
 
 // driverFor returns a driver with what the tests have built and unpacked.
 func driverFor(arch string) *Driver {
-	d := &Driver{Arch: arch, Init: filepath.Join(os.Getenv(initVariable), initName(arch)), machine: qemu.Machine(os.Getenv(machineVariable))}
+	d := &Driver{Arch: arch, Init: filepath.Join(os.Getenv(initVariable), arch), machine: qemu.Machine(os.Getenv(machineVariable))}
 	found, _ := filepath.Glob(filepath.Join(os.Getenv(guestVariable), "boot/vmlinuz-*-cloud-"+arch))
 	if len(found) > 0 && os.Getenv(guestVariable) != "" {
 		d.Kernel = slices.MaxFunc(found, byVersion)

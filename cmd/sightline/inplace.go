@@ -27,6 +27,9 @@ import (
 // inPlace says that this program has the stages that need C.
 const inPlace = true
 
+// errApart is not met here.
+var errApart = errors.New("this program has all stages")
+
 // commands are those that need C.
 func commands() []*cobra.Command { return []*cobra.Command{newDemo(), newBench(), newDoctor()} }
 

@@ -79,6 +79,11 @@ func runCommand(c *cobra.Command, args []string, service bool) error {
 			return unusable
 		}
 	}
+	if w.pipeline != nil {
+		if err := handOver(w.pipeline); err != nil {
+			return err
+		}
+	}
 	level, log, err := w.logger(c.ErrOrStderr())
 	if err != nil {
 		return err
@@ -90,6 +95,9 @@ func runCommand(c *cobra.Command, args []string, service bool) error {
 			}
 			if err := w.remember(s); err != nil {
 				return errors.Join(unusable, err)
+			}
+			if needsC(w.pipeline) && !inPlace {
+				return errApart
 			}
 			if accepted, err := logLevel(w.pipeline.Log.Level); err == nil {
 				level.Set(accepted)

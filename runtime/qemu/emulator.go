@@ -34,6 +34,13 @@ func (e *Emulator) String() string {
 	return fmt.Sprintf("QEMU %s (TCG: %s)", e.Version, e.Why)
 }
 
+// What executes a guest, in the words of a pipeline file.
+const (
+	AutoAccelerator = "auto"
+	OnlyKVM         = "kvm"
+	OnlyTCG         = "tcg"
+)
+
 // Translating returns the same QEMU without KVM, and says why.
 func (e *Emulator) Translating(why string) *Emulator {
 	t := *e
@@ -80,6 +87,11 @@ func programOf(arch string) (program, packaged string, err error) {
 // of a few instructions: first under KVM, where a machine may have the device though no guest ever
 // gets on under it, then without. It takes a tenth of a second, or some seconds where KVM hangs.
 func Find(ctx context.Context, arch string) (*Emulator, error) {
+	return FindWith(ctx, arch, AutoAccelerator)
+}
+
+// FindWith does what Find does, but only with KVM or TCG if accelerator names one; "" is auto.
+func FindWith(ctx context.Context, arch, accelerator string) (*Emulator, error) {
 	name, packaged, err := programOf(arch)
 	if err != nil {
 		return nil, err
@@ -92,9 +104,20 @@ func Find(ctx context.Context, arch string) (*Emulator, error) {
 	if e.Version, err = version(ctx, program); err != nil {
 		return nil, err
 	}
-	if e.Why = e.tryKVM(ctx); e.Why == "" {
+	switch accelerator {
+	case "", AutoAccelerator, OnlyKVM:
+		e.Why = e.tryKVM(ctx)
+	case OnlyTCG:
+		e.Why = "as the configuration says"
+	default:
+		return nil, fmt.Errorf("there is no accelerator %q: want auto, kvm or tcg", accelerator)
+	}
+	if e.Why == "" {
 		e.KVM = true
 		return e, nil
+	}
+	if accelerator == OnlyKVM {
+		return nil, fmt.Errorf("no guest runs under KVM, which the configuration asks for: %s", e.Why)
 	}
 	if err := e.try(ctx, 30*time.Second); err != nil {
 		return nil, fmt.Errorf("%s runs no guest: %w", program, err)

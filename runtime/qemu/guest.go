@@ -16,13 +16,17 @@ type Machine string
 const (
 	Microvm Machine = "microvm" // x86-64, without PCI and firmware: for kernels that are given
 	Q35     Machine = "q35"     // x86-64, a PC
+	PC      Machine = "pc"      // x86-64, an older one
 	Virt    Machine = "virt"    // arm64
 )
+
+// isPC says that a machine has what PCs have.
+func (m Machine) isPC() bool { return m == Q35 || m == PC }
 
 // Arch returns the GOARCH of a machine's guests; "" for what is no machine.
 func (m Machine) Arch() string {
 	switch m {
-	case Microvm, Q35:
+	case Microvm, Q35, PC:
 		return "amd64"
 	case Virt:
 		return "arm64"
@@ -61,7 +65,7 @@ type Guest struct {
 	NoACPI       bool // no tables of ACPI, on microvm and virt
 	OneIOAPIC    bool // no second one, on microvm
 	LowMemory    bool // everything below 4 GiB and interrupt controller version 2, on virt
-	VGA          bool // a graphics card that nobody sees, on q35: some systems don't start without
+	VGA          bool // a graphics card that nobody sees, on q35 and pc: some systems don't start without
 }
 
 // Format is how a disk is kept in a file.
@@ -89,7 +93,7 @@ type Bus int
 // Buses of disks.
 const (
 	VirtioBus Bus = iota
-	SATA          // on q35, for systems that don't know virtio
+	SATA          // on q35, or IDE on pc, for systems that don't know virtio
 )
 
 // Disk is a disk of a guest.
@@ -125,7 +129,7 @@ type Card string
 // Cards.
 const (
 	VirtioCard Card = "virtio"
-	E1000      Card = "e1000" // on q35, for systems that don't know virtio
+	E1000      Card = "e1000" // on q35 and pc, for systems that don't know virtio
 )
 
 // Network is a network in which nothing is reachable but the addresses that are forwarded, over TCP.
@@ -156,7 +160,7 @@ func channelName() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9.]{0
 func (g *Guest) Check() error {
 	switch {
 	case g.Machine.Arch() == "":
-		return fmt.Errorf("%q is no machine: want microvm, q35 or virt", g.Machine)
+		return fmt.Errorf("%q is no machine: want microvm, q35, pc or virt", g.Machine)
 	case g.CPUs < 1 || g.CPUs > maxCPUs:
 		return fmt.Errorf("a guest has 1 to %d processors, not %d", maxCPUs, g.CPUs)
 	case g.Memory < mib || g.Memory%mib != 0:
@@ -167,7 +171,7 @@ func (g *Guest) Check() error {
 		return errors.New("an initramfs and a kernel's arguments need a kernel")
 	case g.DebugExit && g.Machine.Arch() != "amd64":
 		return fmt.Errorf("%s has no debug exit", g.Machine)
-	case g.Machine != Q35 && g.VGA:
+	case !g.Machine.isPC() && g.VGA:
 		return fmt.Errorf("%s has no graphics card", g.Machine)
 	}
 	if err := g.checkDisks(); err != nil {
@@ -185,7 +189,7 @@ func (g *Guest) checkDisks() error {
 			return fmt.Errorf("disk %q: %q is no format: want raw or qcow2", d.Path, d.Format)
 		case d.Writing < ReadOnly || d.Writing > Keep:
 			return fmt.Errorf("disk %q: no such way of writing", d.Path)
-		case d.Bus != VirtioBus && (d.Bus != SATA || g.Machine != Q35):
+		case d.Bus != VirtioBus && (d.Bus != SATA || !g.Machine.isPC()):
 			return fmt.Errorf("disk %q: %s has no such bus", d.Path, g.Machine)
 		}
 	}
@@ -215,7 +219,7 @@ func (g *Guest) checkChannels() error {
 	if g.Network == nil {
 		return nil
 	}
-	if g.Network.Card != VirtioCard && (g.Network.Card != E1000 || g.Machine != Q35) {
+	if g.Network.Card != VirtioCard && (g.Network.Card != E1000 || !g.Machine.isPC()) {
 		return fmt.Errorf("%s has no network card %q", g.Machine, g.Network.Card)
 	}
 	used := map[netip.AddrPort]bool{}

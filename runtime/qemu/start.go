@@ -250,6 +250,9 @@ func (s *starting) disks(a *arguments) error {
 			return fmt.Errorf("open disk: %w", err)
 		}
 		s.opened = append(s.opened, f)
+		if err := CheckImage(f, d.Format); err != nil {
+			return fmt.Errorf("disk %q %w", d.Path, err)
+		}
 		a.disk(&s.Guest, i, d, f)
 		if d.Writing == Discard {
 			if err := s.folder.makeRoom(s.record.UID); err != nil {

@@ -1,0 +1,63 @@
+package unikernel
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"sightline/runtime/driver"
+	"sightline/runtime/outlive"
+)
+
+// Bounds of limits, in bytes and processors.
+const (
+	mib         = 1 << 20
+	leastMemory = 96 * mib // the kernel's caches take some 65 of them
+	leastCPUs   = 0.01
+	mostMemory  = 1 << 40
+)
+
+// check refuses what cannot be had here.
+func (h *host) check(spec driver.Spec) error {
+	if err := outlive.CheckID(spec.ID); err != nil {
+		return err
+	}
+	if len(spec.Program) == 0 {
+		return fmt.Errorf("unikernel box %q: no program", spec.ID)
+	}
+	if _, err := image(spec.Program).Key(); err != nil {
+		return fmt.Errorf("unikernel box %q: %w", spec.ID, err)
+	}
+	if filepath.Dir(spec.Socket) != filepath.Clean(spec.Dir) {
+		return fmt.Errorf("unikernel box %q: socket %q is not in %q", spec.ID, spec.Socket, spec.Dir)
+	}
+	if spec.GPU {
+		return &driver.RefusedError{
+			Driver: Name, What: "the GPU", Why: "a unikernel has none of the machine's devices, and its kernel has no driver for one",
+			Instead: "use in: process or in: container, or provider: cpu",
+		}
+	}
+	return h.checkLimits(spec.Limits)
+}
+
+func (h *host) checkLimits(limits driver.Limits) error {
+	refused := &driver.RefusedError{Driver: Name}
+	switch m, c, p := limits.Memory, limits.CPUs, limits.PIDs; {
+	case m != 0 && (m < leastMemory || m > mostMemory):
+		refused.What = fmt.Sprintf("a limit of %d bytes of memory", m)
+		refused.Why = "the guest's kernel is part of it and keeps some 65MiB for itself"
+		refused.Instead = fmt.Sprintf("at least %dMiB, or use in: process or in: container", leastMemory/mib)
+	case c != 0 && (!(c >= leastCPUs) || c > 1):
+		refused.What = fmt.Sprintf("a limit of %g processors", c)
+		refused.Why, refused.Instead = "a unikernel has one processor", "cpus: 1, or use in: vm"
+	case c != 0 && c != 1 && h.groups.Folders["cpu"] == "":
+		refused.What = fmt.Sprintf("a limit of %g processors", c)
+		refused.Why, refused.Instead = h.whyNot("cpu"), "leave it out, use cpus: 1, or run the supervisor as root or with a delegated cgroup"
+	case p != 0:
+		refused.What = fmt.Sprintf("a limit of %d processes and threads", p)
+		refused.Why = "a unikernel has one process, and nothing counts its threads but the memory that they take"
+		refused.Instead = "leave it out, or use in: process, in: container or in: vm"
+	default:
+		return nil
+	}
+	return refused
+}

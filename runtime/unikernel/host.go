@@ -1,0 +1,135 @@
+package unikernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"sightline/runtime/cgroup"
+	"sightline/runtime/closure"
+	"sightline/runtime/driver"
+	"sightline/runtime/qemu"
+	"sightline/runtime/unikernel/nanos"
+)
+
+// wireName names the forwarded address in package qemu.
+const wireName = "wire"
+
+// host is what guests are made of here.
+type host struct {
+	arch     string
+	machine  qemu.Machine
+	emulator *qemu.Emulator
+	groups   cgroup.Groups
+	limiting map[string]error // why controllers of cgroups are missing
+	release  release
+	kernel   *os.File
+}
+
+// explore finds all that guests take, and boots one.
+func (d *Driver) explore(ctx context.Context) (*host, error) {
+	h := &host{arch: d.arch(), machine: qemu.Microvm}
+	if h.arch == "arm64" {
+		h.machine = qemu.Virt
+	}
+	var err error
+	if h.release, err = findRelease(d.Release, h.arch); err != nil {
+		return nil, err
+	}
+	if h.emulator, err = qemu.Find(ctx, h.arch); err != nil {
+		return nil, err
+	}
+	h.groups, h.limiting = cgroup.Find(false)
+	if h.kernel, err = os.Open(h.release.kernel); err != nil {
+		return nil, fmt.Errorf("the release of Nanos: %w", err)
+	}
+	err = h.try(ctx)
+	if err != nil && h.emulator.KVM && ctx.Err() == nil {
+		h.emulator = h.emulator.Translating(fmt.Sprintf("/dev/kvm: %v", err))
+		err = h.try(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("boot a guest with %s: %w", h.release.kernel, err), h.kernel.Close())
+	}
+	return h, nil
+}
+
+func (h *host) whyNot(controller string) string {
+	if err := h.limiting[controller]; err != nil {
+		return err.Error()
+	}
+	return "there is no " + controller + " cgroup"
+}
+
+// image is how the closure of a box becomes its disk. The network that the guest has a route to has
+// two addresses: its own and Wire's.
+func image(program []string) nanos.Image {
+	wire := netip.MustParseAddrPort(Wire)
+	return nanos.Image{
+		Program: append(append([]string{}, program...), Wire),
+		Address: netip.PrefixFrom(wire.Addr().Next(), 31),
+	}
+}
+
+// guest returns the machine of a guest that boots from a disk.
+func (h *host) guest(disk string, limits driver.Limits) qemu.Guest {
+	memory := int64(DefaultMemory)
+	if limits.Memory > 0 {
+		memory = limits.Memory / mib * mib
+	}
+	return qemu.Guest{
+		Machine: h.machine, CPUs: 1, Memory: memory,
+		Kernel: qemu.Source{File: h.kernel},
+		Disks:  []qemu.Disk{{Path: disk, Format: qemu.Raw}},
+		Network: &qemu.Network{
+			Card:     qemu.VirtioCard,
+			Forwards: []qemu.Forward{{Name: wireName, Address: netip.MustParseAddrPort(Wire)}},
+		},
+		// With the index of events the guest's network stops for good in some of a hundred starts.
+		NoEventIndex: true,
+		DebugExit:    h.arch == "amd64", OneIOAPIC: true, LowMemory: true,
+	}
+}
+
+// start starts the guest of a box.
+func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
+	m, err := spec.Files.Manifest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if want := "linux/" + h.arch; m.Platform != want {
+		return nil, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
+	}
+	if err := hasProgram(m, spec.Program[0]); err != nil {
+		return nil, err
+	}
+	disk, err := spec.Files.Pack(ctx, image(spec.Program))
+	if err != nil {
+		return nil, err
+	}
+	p, err := qemu.Start(ctx, qemu.Launch{
+		ID: spec.ID, Dir: spec.Dir, Emulator: h.emulator, Guest: h.guest(disk.Path, spec.Limits),
+		Groups: h.groups, Limits: spec.Limits, Log: spec.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return run(p, spec, h.arch), nil
+}
+
+// hasProgram returns an error when the kernel would find no program at a path.
+func hasProgram(m *closure.Manifest, path string) error {
+	for _, f := range m.Files {
+		if f.Path == path {
+			return nil
+		}
+	}
+	return fmt.Errorf("program %q is not in the closure", path)
+}
+
+// trialID is the ID of a guest that is only tried.
+func trialID(arch string) string {
+	return fmt.Sprintf("probe-%s-%s-%d", Name, arch, os.Getpid())
+}

@@ -1,0 +1,164 @@
+// Package unikernel runs boxes as unikernels: guests of QEMU with the Nanos kernel, which has one
+// program in it, no user but that program, and no shell, no fork and no exec.
+//
+// The closure becomes a disk image (package nanos), which the guest reads and cannot write. Its wire
+// is a TCP connection to the only address that its network has, Wire, the last argument of the
+// program; package qemu ends it in a socket that only the supervisor can open, and carries it to
+// Spec.Socket, one connection after the other (package line).
+//
+// The kernel is the user's: a release of Nanos, as its own tool ops fetches it. ops itself is not
+// used, see package nanos.
+//
+// # What outlives the supervisor
+//
+// All of the guest does: see package qemu. What it prints waits in a pipe of outlive.LogPipe bytes.
+// Recover adopts it.
+package unikernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+
+	"sightline/runtime/driver"
+	"sightline/runtime/qemu"
+)
+
+// Name is the driver's.
+const Name = "unikernel"
+
+// Wire is where the program of a box finds its wire.
+const Wire = "10.0.2.100:7777"
+
+// DefaultMemory is what a guest has without a limit, in bytes.
+const DefaultMemory = 512 << 20
+
+// Driver runs stages in Nanos guests. The zero value is ready; fields are to be set before the first
+// use.
+type Driver struct {
+	// Arch is the guests' architecture as GOARCH; "" is this machine's. Others are translated.
+	Arch string
+	// Release is the folder of a release of Nanos, with its kernel.img, of which the one for arm64
+	// may have -arm added to its name; "" is the one that ops fetched last: in OPS_HOME/.ops, or
+	// ~/.ops where OPS_HOME is not set.
+	Release string
+
+	mu    sync.Mutex
+	found *host // what can be had here; nil until it was tried
+}
+
+// New returns a driver for this machine's architecture.
+func New() *Driver { return &Driver{} }
+
+var (
+	_ driver.Driver  = (*Driver)(nil)
+	_ driver.Checker = (*Driver)(nil)
+)
+
+// Name implements driver.Driver.
+func (d *Driver) Name() string { return Name }
+
+func (d *Driver) arch() string {
+	if d.Arch != "" {
+		return d.Arch
+	}
+	return runtime.GOARCH
+}
+
+// host returns what was found to work here, trying it until it does.
+func (d *Driver) host(ctx context.Context) (*host, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.found == nil {
+		found, err := d.explore(ctx)
+		if err != nil {
+			return nil, err
+		}
+		d.found = found
+	}
+	return d.found, nil
+}
+
+// Probe implements driver.Driver. It boots a guest, once.
+func (d *Driver) Probe(ctx context.Context) driver.Probe {
+	h, err := d.host(ctx)
+	if err != nil {
+		return driver.Probe{Err: err, Engine: "QEMU, Nanos"}
+	}
+	return driver.Probe{Engine: fmt.Sprintf("%s, Nanos %s", h.emulator, h.release.version), Protect: h.protects(), Lacks: h.lacks()}
+}
+
+// protects says what boxes are protected by here.
+func (h *host) protects() []string {
+	protect := []string{
+		"virtual machine, memory of the machine", "kernel without users, fork and exec", "network of one address",
+		"closure as read-only disk", "no environment", "seccomp and no_new_privs of QEMU",
+	}
+	if os.Geteuid() == 0 {
+		protect = append(protect, "QEMU as a user of its own")
+	}
+	if len(h.groups.Folders) > 0 {
+		protect = append(protect, "cgroup of QEMU")
+	}
+	return protect
+}
+
+// lacks says what they aren't.
+func (h *host) lacks() []string {
+	lacks := []string{"border between program and kernel inside the guest worth relying on: what takes over the program is to be taken to have the guest's kernel, not the host"}
+	if !h.emulator.KVM {
+		lacks = append(lacks, "speed, and the processor's own border between guest and host: "+h.emulator.Why)
+	}
+	if os.Geteuid() != 0 {
+		lacks = append(lacks, "user of its own for QEMU: the supervisor is not root, QEMU runs as its user")
+	}
+	for _, c := range []string{"memory", "cpu"} {
+		if h.groups.Folders[c] == "" {
+			lacks = append(lacks, "limit of QEMU's own "+c+": "+h.whyNot(c))
+		}
+	}
+	if h.arch == "arm64" {
+		lacks = append(lacks, "exit status of the program: the kernel doesn't tell it on arm64")
+	}
+	return lacks
+}
+
+// Check implements driver.Checker.
+func (d *Driver) Check(spec driver.Spec) error {
+	h, err := d.host(context.Background())
+	if err != nil {
+		return err
+	}
+	return h.check(spec)
+}
+
+// Start implements driver.Driver.
+func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error) {
+	h, err := d.host(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("unikernel box %q: %w", spec.ID, err)
+	}
+	if err := h.check(spec); err != nil {
+		return nil, err
+	}
+	b, err := h.start(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("unikernel box %q: %w", spec.ID, err)
+	}
+	return b, nil
+}
+
+// Recover implements driver.Driver.
+func (d *Driver) Recover(ctx context.Context, spec driver.Spec) (driver.Box, error) {
+	p, err := qemu.Recover(ctx, spec.ID, spec.Dir, spec.Log)
+	if errors.Is(err, driver.ErrGone) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recover unikernel box %q: %w", spec.ID, err)
+	}
+	return run(p, spec, d.arch()), nil
+}

@@ -70,6 +70,18 @@ func (a *actor) count() int {
 	return a.runs
 }
 
+func (a *actor) isIll() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ill
+}
+
+func (p *place) actor(name string) *actor {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stages[name]
+}
+
 // run is the stage.
 func (a *actor) run(ctx context.Context, stop <-chan struct{}) error {
 	a.place.note("+" + a.name)
@@ -311,7 +323,7 @@ func TestANewVersionThatDoesNotHoldIsPutBackAndRefused(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPlace(t)
 				sane := func(string) error {
-					if a := p.stages["gatetwo"]; a != nil && a.ill && a.health.Ready {
+					if a := p.actor("gatetwo"); a != nil && a.Health().Ready && a.isIll() {
 						return errors.New("all results are the same")
 					}
 					return nil

@@ -150,7 +150,7 @@ func (a *application) outcome(k *keeper, e *edition, b before) (o Outcome, ok bo
 	if k.cur != nil {
 		o.Box = k.cur.record.ID
 	}
-	waits := k.cur == nil && (k.state.Phase == Waiting && k.tried > b.tried || k.state.Phase == Adopting && why != "")
+	waits := k.cur == nil && t != nil && (k.state.Phase == Waiting && k.tried > b.tried && k.tryKey == t.key || k.state.Phase == Adopting && why != "")
 	switch {
 	case t == nil:
 		o.Action = Stopped

@@ -99,10 +99,13 @@ func (a *arguments) global(g *Guest) {
 	}
 }
 
-// disk attaches a disk whose file is open.
-func (a *arguments) disk(g *Guest, number int, d Disk, f *os.File) {
+// disk attaches a disk whose file is open: for reading, as QEMU looks at each before it uses it, and
+// for both if it is to be kept.
+func (a *arguments) disk(g *Guest, number int, d Disk, files ...*os.File) {
 	set := number + 1
-	a.add("-add-fd", option("", "fd", a.pass(f), "set", set))
+	for _, f := range files {
+		a.add("-add-fd", option("", "fd", a.pass(f), "set", set))
+	}
 	id := fmt.Sprintf("disk%d", number)
 	pairs := []any{"if", "none", "id", id, "format", d.Format, "file", fmt.Sprintf("/dev/fdset/%d", set)}
 	switch d.Writing {

@@ -163,7 +163,10 @@ func (p *Process) settle(ctx context.Context) error {
 		}
 		p.kill()
 		<-p.done // so that all that it said is there
-		return fmt.Errorf("QEMU doesn't start: %s: %w", p.said.text(), err)
+		if said := p.said.text(); said != "" {
+			return fmt.Errorf("QEMU doesn't start: %s", said)
+		}
+		return fmt.Errorf("QEMU doesn't start: %w", err)
 	}
 	return p.record.write(p.dir)
 }
@@ -241,19 +244,23 @@ func (s *starting) source(from Source) (*os.File, error) {
 
 func (s *starting) disks(a *arguments) error {
 	for i, d := range s.Guest.Disks {
-		flag := os.O_RDONLY
+		flags := []int{os.O_RDONLY}
 		if d.Writing == Keep {
-			flag = os.O_RDWR
+			flags = append(flags, os.O_RDWR)
 		}
-		f, err := os.OpenFile(d.Path, flag, 0)
-		if err != nil {
-			return fmt.Errorf("open disk: %w", err)
+		var files []*os.File
+		for _, flag := range flags {
+			f, err := os.OpenFile(d.Path, flag, 0)
+			if err != nil {
+				return fmt.Errorf("open disk: %w", err)
+			}
+			s.opened = append(s.opened, f)
+			files = append(files, f)
 		}
-		s.opened = append(s.opened, f)
-		if err := CheckImage(f, d.Format); err != nil {
+		if err := CheckImage(files[0], d.Format); err != nil {
 			return fmt.Errorf("disk %q %w", d.Path, err)
 		}
-		a.disk(&s.Guest, i, d, f)
+		a.disk(&s.Guest, i, d, files...)
 		if d.Writing == Discard {
 			if err := s.folder.makeRoom(s.record.UID); err != nil {
 				return err

@@ -27,8 +27,8 @@ type engine struct {
 	limiting map[string]error // why controllers of cgroups are missing
 }
 
-func findEngine(ctx context.Context, arch string) (*engine, error) {
-	emulator, err := qemu.Find(ctx, arch)
+func findEngine(ctx context.Context, arch, accelerator string) (*engine, error) {
+	emulator, err := qemu.FindWith(ctx, arch, accelerator)
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +84,15 @@ type host struct {
 
 // explore finds all that guests take, and boots one, in the best way in which that works.
 func (d *Driver) explore(ctx context.Context) (*host, error) {
-	e, err := findEngine(ctx, d.arch())
+	e, err := findEngine(ctx, d.arch(), d.Accelerator)
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
 	for _, w := range ways(e.emulator, d.machine) {
+		if d.Accelerator == qemu.OnlyKVM && !w.emulator.KVM {
+			continue
+		}
 		with := *e
 		with.emulator = w.emulator
 		if len(errs) > 0 && !w.emulator.KVM {

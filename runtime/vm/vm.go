@@ -51,6 +51,9 @@ type Driver struct {
 	// or for another architecture ARCH/sightline-init.
 	Init string
 
+	// Accelerator is what executes guests: auto, kvm or tcg; "" is auto.
+	Accelerator string
+
 	machine qemu.Machine // tests choose; "" is microvm or virt
 
 	mu    sync.Mutex

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if code, ok := drivertest.Main(os.Args, newDriver); ok {
 		os.Exit(code)
 	}
+	if len(os.Args) == 5 && os.Args[1] == guestArgument {
+		os.Exit(superviseGuest(os.Args[2], os.Args[3], os.Args[4]))
+	}
 	os.Exit(tested(m))
 }
 

@@ -1,0 +1,362 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sightline/runtime/driver"
+	"sightline/runtime/outlive"
+	"sightline/runtime/qemu"
+)
+
+// Guest is a whole other system on a disk image.
+type Guest struct {
+	Disk     string       // path
+	Format   qemu.Format  // never guessed
+	Snapshot bool         // leave the image as it is: what the guest writes is gone when it ends
+	Machine  qemu.Machine // q35, pc or virt; "" is q35, or virt where this machine is arm64
+	Memory   int64        // bytes; 0 is DefaultGuestMemory
+	CPUs     int          // 0 is 1
+	// Firmware is a file with the machine's firmware; "" is a BIOS for PCs, and for virt the UEFI of
+	// the package qemu-efi-aarch64.
+	Firmware string
+	// Grants are what it can reach; without any it has no network card.
+	Grants []Grant
+}
+
+// DefaultGuestMemory is what a guest has of its own, in bytes.
+const DefaultGuestMemory = 1 << 30
+
+// Grant is an address in the guest's network, behind which is a socket of the supervisor, who
+// connects on to what was granted.
+//
+// A guest has one stream to it at a time and for as long as it runs: whether a connection inside the
+// guest ended or another began can't be seen outside. When the socket's end breaks, the driver
+// connects to it again.
+type Grant struct {
+	Name   string // lower-case letters, digits and dots
+	Port   uint16 // in the guest's network; its address is of Guest.Addresses
+	Socket string // path
+}
+
+// firstGrant is the last byte of the first grant's address.
+const firstGrant = 100
+
+// maxGrants keeps the addresses in their network.
+const maxGrants = 100
+
+// Addresses returns where the guest finds its grants, by their names: 10.0.2.100 and on, in their order.
+func (g *Guest) Addresses() map[string]netip.AddrPort {
+	at := map[string]netip.AddrPort{}
+	for i, grant := range g.Grants {
+		at[grant.Name] = address(i, grant.Port)
+	}
+	return at
+}
+
+func address(i int, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 2, byte(firstGrant + i)}), port)
+}
+
+// GuestDriver runs one guest from a disk image, under the contract of boxes but without a closure and
+// a wire: Spec.Files, Program and Socket are not looked at. Stop presses its power button. Fields are
+// to be set before the first use.
+type GuestDriver struct {
+	Guest       Guest
+	Accelerator string // as Driver's
+
+	kernel, initrd qemu.Source // tests start systems that have no boot loader
+	words          string
+
+	mu    sync.Mutex
+	found *engine
+}
+
+var (
+	_ driver.Driver  = (*GuestDriver)(nil)
+	_ driver.Checker = (*GuestDriver)(nil)
+)
+
+// Name implements driver.Driver.
+func (d *GuestDriver) Name() string { return Name }
+
+func (d *GuestDriver) machine() qemu.Machine {
+	if d.Guest.Machine != "" {
+		return d.Guest.Machine
+	}
+	if runtime.GOARCH == "arm64" {
+		return qemu.Virt
+	}
+	return qemu.Q35
+}
+
+func (d *GuestDriver) engine(ctx context.Context) (*engine, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.found == nil {
+		arch := d.machine().Arch()
+		if arch == "" {
+			return nil, fmt.Errorf("%q is no machine: want q35, pc or virt", d.machine())
+		}
+		found, err := findEngine(ctx, arch, d.Accelerator)
+		if err != nil {
+			return nil, err
+		}
+		d.found = found
+	}
+	return d.found, nil
+}
+
+// Probe implements driver.Driver. It doesn't start the guest.
+func (d *GuestDriver) Probe(ctx context.Context) driver.Probe {
+	e, err := d.engine(ctx)
+	if err == nil {
+		_, err = d.machineFor(driver.Limits{})
+	}
+	if err != nil {
+		return driver.Probe{Err: err, Engine: "QEMU"}
+	}
+	network := "no network card"
+	if len(d.Guest.Grants) > 0 {
+		network = fmt.Sprintf("network of %d granted addresses", len(d.Guest.Grants))
+	}
+	return driver.Probe{Engine: e.emulator.String(), Protect: append(e.Protects(), network, "seccomp of QEMU"), Lacks: e.Lacks()}
+}
+
+// Check implements driver.Checker.
+func (d *GuestDriver) Check(spec driver.Spec) error {
+	e, err := d.engine(context.Background())
+	if err != nil {
+		return err
+	}
+	return d.check(e, spec)
+}
+
+// leastGuest is the least memory of a guest, in bytes.
+const leastGuest = 16 << 20
+
+func (d *GuestDriver) check(e *engine, spec driver.Spec) error {
+	if err := outlive.CheckID(spec.ID); err != nil {
+		return err
+	}
+	refused := &driver.RefusedError{Driver: Name}
+	switch {
+	case spec.GPU:
+		refused.What, refused.Why, refused.Instead = "the GPU", "a guest has none of the machine's devices", "run it without"
+		return refused
+	case spec.Limits.PIDs != 0:
+		refused.What = fmt.Sprintf("a limit of %d processes and threads", spec.Limits.PIDs)
+		refused.Why, refused.Instead = "nobody counts them inside another system", "leave it out: none of them is a process of this machine"
+		return refused
+	}
+	if err := e.checkLimits(spec.Limits, leastGuest); err != nil {
+		return err
+	}
+	if _, err := d.machineFor(spec.Limits); err != nil {
+		return err
+	}
+	return d.checkDisk()
+}
+
+func (d *GuestDriver) checkDisk() error {
+	image, err := os.Open(d.Guest.Disk)
+	if err != nil {
+		return fmt.Errorf("open disk: %w", err)
+	}
+	defer image.Close()
+	if err := qemu.CheckImage(image, d.Guest.Format); err != nil {
+		return fmt.Errorf("disk %q %w", d.Guest.Disk, err)
+	}
+	return nil
+}
+
+// machineFor returns the machine of the guest, no larger than limits.
+func (d *GuestDriver) machineFor(limits driver.Limits) (*qemu.Guest, error) {
+	g := &qemu.Guest{Machine: d.machine(), CPUs: max(d.Guest.CPUs, 1), Memory: d.Guest.Memory / mib * mib, Kernel: d.kernel, Initrd: d.initrd, Append: d.words}
+	if g.Memory == 0 {
+		g.Memory = DefaultGuestMemory
+	}
+	if limits.Memory > 0 {
+		g.Memory = min(g.Memory, limits.Memory/mib*mib)
+	}
+	if _, cpus := sized(limits); limits.CPUs > 0 {
+		g.CPUs = min(g.CPUs, cpus)
+	}
+	disk := qemu.Disk{Path: d.Guest.Disk, Format: d.Guest.Format, Writing: qemu.Keep}
+	if d.Guest.Snapshot {
+		disk.Writing = qemu.Discard
+	}
+	card := qemu.VirtioCard
+	if g.Machine != qemu.Virt { // what every system for PCs knows
+		disk.Bus, card, g.VGA = qemu.SATA, qemu.E1000, true
+	}
+	g.Disks = []qemu.Disk{disk}
+	if err := d.firmware(g); err != nil {
+		return nil, err
+	}
+	return g, d.network(g, card)
+}
+
+// efi is where the package qemu-efi-aarch64 has it.
+const efi = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
+
+func (d *GuestDriver) firmware(g *qemu.Guest) error {
+	g.Firmware.Path = d.Guest.Firmware
+	if g.Machine != qemu.Virt || g.Firmware.Path != "" || d.kernel.File != nil {
+		return nil
+	}
+	if _, err := os.Stat(efi); err != nil {
+		return fmt.Errorf("a guest on virt starts from a firmware: %w (install the package qemu-efi-aarch64, or name one)", err)
+	}
+	g.Firmware.Path = efi
+	return nil
+}
+
+func (d *GuestDriver) network(g *qemu.Guest, card qemu.Card) error {
+	if len(d.Guest.Grants) > maxGrants {
+		return fmt.Errorf("%d grants are more than %d", len(d.Guest.Grants), maxGrants)
+	}
+	if len(d.Guest.Grants) > 0 {
+		g.Network = &qemu.Network{Card: card}
+	}
+	for i, grant := range d.Guest.Grants {
+		if grant.Socket == "" {
+			return fmt.Errorf("grant %q has no socket", grant.Name)
+		}
+		g.Network.Forwards = append(g.Network.Forwards, qemu.Forward{Name: grant.Name, Address: address(i, grant.Port)})
+	}
+	return g.Check()
+}
+
+// Start implements driver.Driver.
+func (d *GuestDriver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error) {
+	b, err := d.start(ctx, spec)
+	var refused *driver.RefusedError
+	if err != nil && !errors.As(err, &refused) {
+		return nil, fmt.Errorf("guest %q: %w", spec.ID, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (d *GuestDriver) start(ctx context.Context, spec driver.Spec) (*guestBox, error) {
+	e, err := d.engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.check(e, spec); err != nil {
+		return nil, err
+	}
+	g, err := d.machineFor(spec.Limits)
+	if err != nil {
+		return nil, err
+	}
+	limits := spec.Limits
+	limits.Memory = g.Memory // it is one by itself
+	p, err := qemu.Start(ctx, qemu.Launch{ID: spec.ID, Dir: spec.Dir, Emulator: e.emulator, Guest: *g, Groups: e.groups, Limits: limits, Log: spec.Log})
+	if err != nil {
+		return nil, err
+	}
+	return d.run(p), nil
+}
+
+// Recover implements driver.Driver.
+func (d *GuestDriver) Recover(ctx context.Context, spec driver.Spec) (driver.Box, error) {
+	p, err := qemu.Recover(ctx, spec.ID, spec.Dir, spec.Log)
+	if errors.Is(err, driver.ErrGone) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recover guest %q: %w", spec.ID, err)
+	}
+	return d.run(p), nil
+}
+
+// guestBox is a guest that runs.
+type guestBox struct {
+	*qemu.Process
+	forced atomic.Bool
+	done   chan struct{}
+}
+
+var (
+	_ driver.Box     = (*guestBox)(nil)
+	_ driver.Sampler = (*guestBox)(nil)
+)
+
+func (d *GuestDriver) run(p *qemu.Process) *guestBox {
+	b := &guestBox{Process: p, done: make(chan struct{})}
+	var work sync.WaitGroup
+	for _, grant := range d.Guest.Grants {
+		work.Go(func() { p.CarryPlain(context.Background(), grant.Name, grant.Socket) })
+	}
+	go func() {
+		defer close(b.done)
+		<-p.Done()
+		work.Wait()
+	}()
+	return b
+}
+
+// Done implements driver.Box.
+func (b *guestBox) Done() <-chan struct{} { return b.done }
+
+// Exit implements driver.Box. A guest that turned itself off has exit status 0; one that restarted is
+// ended by it, and has 0 too: the supervisor starts it anew.
+func (b *guestBox) Exit() driver.Exit {
+	<-b.done
+	end := b.End()
+	exit := driver.Exit{Code: -1, Signal: end.Exit.Signal, Reason: described(end)}
+	switch {
+	case end.Cause == "guest-shutdown" || end.Cause == "guest-reset":
+		exit = driver.Exit{Reason: end.Cause}
+	case b.forced.Load():
+		exit.Reason = "killed by force"
+	case end.OutOfMemory:
+		exit.Reason = "QEMU is out of memory"
+	}
+	if end.Exit.Reason != "" {
+		exit.Reason += "; " + end.Exit.Reason
+	}
+	return exit
+}
+
+// powerPause is between presses of the power button: a system that is starting doesn't see the first.
+const powerPause = 5 * time.Second
+
+// Stop implements driver.Box.
+func (b *guestBox) Stop(ctx context.Context, grace time.Duration) error {
+	pressing, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	pressed := make(chan struct{})
+	go func() {
+		defer close(pressed)
+		b.press(pressing)
+	}()
+	err := stop(ctx, b, grace, b.done, &b.forced)
+	cancel()
+	<-pressed
+	return err
+}
+
+// press presses the power button, again until the guest has ended.
+func (b *guestBox) press(ctx context.Context) {
+	for ctx.Err() == nil {
+		_ = b.Powerdown(ctx) // who doesn't heed it is forced
+		select {
+		case <-b.done:
+			return
+		case <-ctx.Done():
+		case <-time.After(powerPause):
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"sightline/pipeline"
+	"sightline/sinks"
+)
+
+// Memory is a Queue in memory. Set the fields before the first call.
+type Memory struct {
+	Config sinks.Spool
+	Lost   func(why Loss, n int) // told of every loss; may be nil; does not call back
+
+	mu        sync.Mutex
+	queue     deque[held]
+	flying    int // how many of the oldest Peek has handed out
+	condemned int // how many of those the limits have taken away since
+	bytes     int64
+	buffer    []byte // for measuring
+}
+
+// held is one result.
+type held struct {
+	result *pipeline.Result
+	bytes  int64
+	put    time.Time
+}
+
+var _ Queue = (*Memory)(nil)
+
+// overhead is added to a result's size as a message for what holding it takes beyond that.
+const overhead = 128
+
+// Put appends a result; its size is that of its message. The error is that of sinks.AppendResult.
+func (m *Memory) Put(r *pipeline.Result) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	message, err := sinks.AppendResult(m.buffer[:0], r)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	m.buffer = message[:0]
+	now := time.Now()
+	m.expire(now)
+	size := int64(len(message)) + overhead
+	if !m.makeRoom(size) {
+		m.lose(LossFull, 1)
+		return nil
+	}
+	m.queue.push(held{r, size, now})
+	m.bytes += size
+	return nil
+}
+
+// makeRoom tells whether size bytes fit, after letting go what the policy lets go for them.
+func (m *Memory) makeRoom(size int64) bool {
+	lost := 0
+	for m.Config.Full != sinks.RejectNew && m.bytes+size > int64(m.Config.MaxBytes) && m.queue.length > 0 {
+		if m.flying > m.condemned {
+			m.condemned++ // lost only if it is not acknowledged
+		} else {
+			lost++
+		}
+		m.pop()
+	}
+	m.lose(LossFull, lost)
+	return m.bytes+size <= int64(m.Config.MaxBytes)
+}
+
+// Peek appends the oldest results. Those that have waited too long are let go before.
+func (m *Memory) Peek(limit int, into []pipeline.Message) []pipeline.Message {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.land(0)
+	m.expire(time.Now())
+	m.flying = min(limit, m.queue.length)
+	for i := range m.flying {
+		into = append(into, pipeline.Message{Result: m.queue.at(i).result})
+	}
+	return into
+}
+
+// Ack removes the n oldest of what Peek returned.
+func (m *Memory) Ack(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n > m.flying {
+		panic(errors.New("spool: more acknowledged than handed out"))
+	}
+	m.land(n)
+}
+
+// land ends what Peek began: n are acknowledged.
+func (m *Memory) land(n int) {
+	for range n - m.condemned {
+		m.pop()
+	}
+	m.lose(LossFull, max(0, m.condemned-n))
+	m.flying, m.condemned = 0, 0
+}
+
+// Size says how much waits. Results that are handed out count until Ack, their bytes until they are
+// let go.
+func (m *Memory) Size() (results int, bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.queue.length + m.condemned, m.bytes
+}
+
+// expire lets go what is too old and not handed out. Results age in order, so the oldest decides.
+func (m *Memory) expire(now time.Time) {
+	lost := 0
+	for m.Config.MaxAge > 0 && m.flying == m.condemned && m.queue.length > 0 && now.Sub(m.queue.at(0).put) > m.Config.MaxAge {
+		m.pop()
+		lost++
+	}
+	m.lose(LossAge, lost)
+}
+
+func (m *Memory) lose(why Loss, n int) {
+	if n > 0 && m.Lost != nil {
+		m.Lost(why, n)
+	}
+}
+
+func (m *Memory) pop() { m.bytes -= m.queue.pop().bytes }

@@ -13,6 +13,9 @@ import (
 	"strings"
 )
 
+// mostGrants is for how many addresses there is room in a guest's network.
+const mostGrants = 100
+
 // guests checks the whole other systems.
 func (c *checker) guests() {
 	stages, disks := c.stageNames(), map[string]string{}
@@ -30,6 +33,9 @@ func (c *checker) guests() {
 			disks[g.Disk] = name
 		case !g.Snapshot || !c.p.Runtime.Guests[other].Snapshot:
 			c.problem(path+".disk", "is the disk of runtime.guests."+other+" too, and is written", "give each a copy, or both snapshot: true")
+		}
+		if len(g.Grants) > mostGrants {
+			c.problem(path+".grants", fmt.Sprintf("are %d, more than %d", len(g.Grants), mostGrants), "")
 		}
 		for _, grant := range slices.Sorted(maps.Keys(g.Grants)) {
 			c.grant(path+".grants."+grant, g.Grants[grant])

@@ -112,7 +112,7 @@ func (c *checker) publishBox(name, box string) {
 const (
 	leastVM            = 128 << 20
 	leastUnikernel     = 256 << 20
-	leastUnikernelSink = 64 << 20
+	leastUnikernelSink = 96 << 20
 )
 
 // limits checks that a box can keep the limits that are set for it.
@@ -124,6 +124,9 @@ func (c *checker) limits(name, box string) {
 	}
 	if least := c.leastMemory(name, box); c.doc.Given(path+".memory") && limits.Memory < least {
 		c.problem(path+".memory", fmt.Sprintf("is too little for a %s box with this stage", box), "write "+least.String()+" or more")
+	}
+	if box == Unikernel && c.doc.Given(path+".cpus") && limits.CPUs > 1 {
+		c.problem(path+".cpus", "a unikernel has one processor", "write 1, or "+inBox(name, Process, Container, VM))
 	}
 	if box == Unikernel && c.doc.Given(path+".pids") {
 		c.problem(path+".pids", "a unikernel has no processes to count", "remove it, or "+inBox(name, Process, Container, VM))

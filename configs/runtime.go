@@ -27,8 +27,8 @@ type Runtime struct {
 // Box is where one stage runs, and the most that it may use.
 type Box struct {
 	In     string        `mapstructure:"in" enum:"inline,process,container,vm,unikernel" doc:"Kind of box; default: runtime.default. inline: in sightline itself."`
-	Memory pipeline.Size `mapstructure:"memory" min:"8MiB" doc:"Most memory; of a vm or unikernel all that it has, its kernel included. Default: no limit, or 512MiB in a vm and 256MiB in a unikernel. At least 128MiB in a vm; in a unikernel 64MiB for a sink and 256MiB for others." example:"256MiB"`
-	CPUs   float64       `mapstructure:"cpus" min:"0.01" max:"256" doc:"Most processors; 0.5 is half the time of one. Default: no limit." example:"1"`
+	Memory pipeline.Size `mapstructure:"memory" min:"8MiB" doc:"Most memory; of a vm or unikernel all that it has, its kernel included. Default: no limit, or 512MiB in a vm or unikernel. At least 128MiB in a vm; in a unikernel 96MiB for a sink and 256MiB for others." example:"256MiB"`
+	CPUs   float64       `mapstructure:"cpus" min:"0.01" max:"256" doc:"Most processors; 0.5 is half the time of one. A unikernel has at most 1. Default: no limit." example:"1"`
 	PIDs   int           `mapstructure:"pids" min:"8" max:"65536" doc:"Most processes and threads; not in a unikernel. Default: no limit." example:"64"`
 }
 
@@ -44,11 +44,11 @@ const (
 	AcceleratorTCG  = "tcg"
 )
 
-// VMEngine is what vm boxes stand on, and unikernels and guests as far as it is theirs.
+// VMEngine is what vm boxes stand on, and guests as far as it is theirs.
 type VMEngine struct {
 	Kernel      string `mapstructure:"kernel" doc:"Linux kernel for vm boxes; default: the newest in /boot that serves." example:"/boot/vmlinuz-6.1.0-38-cloud-amd64"`
 	Modules     string `mapstructure:"modules" doc:"Folder of that kernel's modules; default: the one in /lib/modules with the kernel's version." example:"/lib/modules/6.1.0-38-cloud-amd64"`
-	Accelerator string `mapstructure:"accelerator" enum:"auto,kvm,tcg" default:"auto" doc:"What executes the guest, also of unikernels and guests: auto is kvm where a guest starts with it, else tcg, which is slow."`
+	Accelerator string `mapstructure:"accelerator" enum:"auto,kvm,tcg" default:"auto" doc:"What executes vm boxes and guests: auto is kvm where a guest starts with it, else tcg, which is slow."`
 }
 
 // UnikernelEngine is what unikernel boxes stand on.

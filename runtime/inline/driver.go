@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sightline/runtime/driver"
@@ -82,7 +83,7 @@ func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error
 		defer close(b.returned)
 		defer d.remove(b)
 		defer end()
-		b.ended(exitOf(callFunction(hard, b.stop, run), &b.asked))
+		b.ended(exitOf(callFunction(hard, b.stop, run), b.asked.Load()))
 	}()
 	return b, nil
 }
@@ -154,12 +155,12 @@ func callFunction(ctx context.Context, stop <-chan struct{}, run Function) (err 
 }
 
 // exitOf says how a run ended: as a program that returns the same would.
-func exitOf(err error, asked *flag) driver.Exit {
+func exitOf(err error, asked bool) driver.Exit {
 	var p *panicError
 	switch {
 	case errors.As(err, &p):
 		return driver.Exit{Code: 2, Reason: strings.TrimSpace(p.Error())}
-	case err != nil && !asked.isSet():
+	case err != nil && !asked:
 		return driver.Exit{Code: 1, Reason: err.Error()}
 	case err != nil:
 		return driver.Exit{Code: 1, Reason: "asked to stop: " + err.Error()}
@@ -167,29 +168,10 @@ func exitOf(err error, asked *flag) driver.Exit {
 	return driver.Exit{}
 }
 
-// flag is set once.
-type flag struct {
-	mu  sync.Mutex
-	set bool
-}
-
-func (f *flag) raise() (first bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	first, f.set = !f.set, true
-	return first
-}
-
-func (f *flag) isSet() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.set
-}
-
 // box is one run of a stage.
 type box struct {
 	id, stage string
-	asked     flag
+	asked     atomic.Bool
 	stop      chan struct{} // closed when asked is set
 	end       context.CancelFunc
 	returned  chan struct{} // closed when the function has returned
@@ -231,7 +213,7 @@ func (b *box) Exit() driver.Exit {
 // Stop implements driver.Box. What does not return within grace has its context ended, and what does
 // not return by that either, as it is stuck in a call, is left behind.
 func (b *box) Stop(ctx context.Context, grace time.Duration) error {
-	if b.asked.raise() {
+	if b.asked.CompareAndSwap(false, true) {
 		close(b.stop)
 	}
 	if b.wait(ctx, grace) {

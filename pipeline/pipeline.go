@@ -60,6 +60,22 @@ type Network interface {
 	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
 }
 
+// Interrupted is a Network that can be gone as a whole, as that of a box is while it has no supervisor.
+type Interrupted interface {
+	// Back returns a channel that is closed when the network comes back the next time.
+	Back() <-chan struct{}
+}
+
+// Back returns when a network that was gone is back; nil, which is never, for one that is always there.
+// Whoever lost a connection meanwhile connects again at once then, and forgets what failed before:
+// nothing was wrong with the other side.
+func Back(n Network) <-chan struct{} {
+	if i, ok := n.(Interrupted); ok {
+		return i.Back()
+	}
+	return nil
+}
+
 // Source receives the encoded pictures of one camera, file or device.
 type Source interface {
 	// Receive connects, then calls take for every access unit in decoding order until ctx ends or

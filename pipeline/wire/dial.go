@@ -95,9 +95,16 @@ func dialled(conn net.Conn, err error) dialledBody {
 // network is the way out of a stage: every connection is asked of the supervisor.
 type network struct {
 	session func() *session // the wire of the moment; nil while there is none
+	back    func() <-chan struct{}
 }
 
-var _ pipeline.Network = (*network)(nil)
+var (
+	_ pipeline.Network     = (*network)(nil)
+	_ pipeline.Interrupted = (*network)(nil)
+)
+
+// Back implements pipeline.Interrupted: the network is back with the next wire.
+func (n *network) Back() <-chan struct{} { return n.back() }
 
 // Dial implements pipeline.Network. address is a grant's name or its host:port.
 func (n *network) Dial(ctx context.Context, network, address string) (net.Conn, error) {

@@ -332,3 +332,21 @@ func TestADialThatIsGivenUpLeavesNothing(t *testing.T) {
 	r.cut()
 	noLeftovers(t)
 }
+
+func TestTheNetworkIsBackWithTheNextWire(t *testing.T) {
+	o := BoxOptions{Ticket: ticket(Capture), Grants: []Grant{{Name: "camera", Address: "127.0.0.1:1"}}}
+	r := start(t, "unix", o, StageOptions{})
+	until(t, "the stage serves", func() bool { return r.stage.current.Load() != nil })
+	r.cut()
+	back := pipeline.Back(r.env.Network)
+	select {
+	case <-back:
+		t.Error("it is back without a wire")
+	default:
+	}
+	r.connect("unix", o)
+	receive(t, back)
+	if _, err := r.env.Network.Dial(r.ctx, "tcp", "127.0.0.1:1"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dial: %v", err)
+	}
+}

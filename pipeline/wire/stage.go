@@ -54,6 +54,7 @@ type Stage struct {
 	statuses []*reported
 	exit     *Exit
 	beats    uint64
+	back     chan struct{} // closed when the next wire is there
 
 	links stageLinks
 }
@@ -70,7 +71,7 @@ func NewStage(o StageOptions) *Stage {
 	}
 	st := &Stage{
 		o: o, clock: NewClock(o.Now), stats: pipeline.NewStats(), nonce: o.Greeting.Nonce, wake: make(chan struct{}, 1),
-		configured: make(chan struct{}), stop: make(chan struct{}), bye: make(chan struct{}),
+		configured: make(chan struct{}), stop: make(chan struct{}), bye: make(chan struct{}), back: make(chan struct{}),
 	}
 	st.ctx, st.end = context.WithCancel(context.Background())
 	st.logs = &logBuffer{signal: st.signal}
@@ -150,7 +151,18 @@ func (st *Stage) begin(s *session) error {
 	s.work.Go(func() { st.endOn(s, st.speak(s.ctx, control)) })
 	s.start(&st.links.ends, st.clock)
 	s.work.Go(func() { s.accept(st.handle(s)) })
+	st.mu.Lock()
+	close(st.back)
+	st.back = make(chan struct{})
+	st.mu.Unlock()
 	return nil
+}
+
+// backAgain is closed when the next wire is there.
+func (st *Stage) backAgain() <-chan struct{} {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.back
 }
 
 func (st *Stage) endOn(s *session, err error) {
@@ -240,7 +252,7 @@ func (st *Stage) Configured(ctx context.Context) (Configuration, error) {
 func (st *Stage) Env() pipeline.Env {
 	env := pipeline.Env{Device: st.config.Device, Stage: st.config.Stage, Log: st.log, Stats: st.stats, Report: st.report}
 	if len(st.config.Grants) > 0 {
-		env.Network = &network{session: st.current.Load}
+		env.Network = &network{session: st.current.Load, back: st.backAgain}
 	}
 	return env
 }

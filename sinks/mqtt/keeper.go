@@ -75,6 +75,7 @@ func (k *keeper) set(link *session, why string) {
 // run connects again and again until it is told to end.
 func (k *keeper) run(ctx context.Context) {
 	for attempt := 1; ; attempt++ {
+		back := pipeline.Back(k.sink.env.Network)
 		link, err := k.connect(ctx)
 		if err == nil {
 			began := time.Now()
@@ -90,15 +91,20 @@ func (k *keeper) run(ctx context.Context) {
 		}
 		k.set(nil, explain(err))
 		k.report(pipeline.StateOffline, explain(err))
-		if !k.sleep(ctx, k.backoff(err).Wait(attempt)) {
+		if !k.sleep(ctx, k.backoff(err).Wait(attempt), back) {
 			return
+		}
+		if isClosed(back) {
+			attempt = 0
 		}
 	}
 }
 
-func (k *keeper) isClosing() bool {
+func (k *keeper) isClosing() bool { return isClosed(k.closing) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-k.closing:
+	case <-c:
 		return true
 	default:
 		return false
@@ -117,11 +123,14 @@ func (k *keeper) backoff(err error) pipeline.Backoff {
 	return b
 }
 
-func (k *keeper) sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits, no longer than until the network is back, and tells whether to go on.
+func (k *keeper) sleep(ctx context.Context, d time.Duration, back <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-back:
 		return true
 	case <-k.closing:
 		return false

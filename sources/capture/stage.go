@@ -129,6 +129,7 @@ func newRun(s *Stage) *run {
 func (r *run) receive(ctx context.Context) (finished bool, err error) {
 	for attempt := 1; ; attempt++ {
 		r.connected = time.Time{}
+		back := pipeline.Back(r.stage.Env.Network)
 		err = r.stage.Source.Receive(ctx, r.stage.Env, r.take)
 		r.up.Set(0)
 		switch {
@@ -145,7 +146,10 @@ func (r *run) receive(ctx context.Context) (finished bool, err error) {
 		r.queue.interrupt()
 		wait := r.backoff().Wait(attempt)
 		r.status.offline(err, wait)
-		if !sleep(ctx, wait) {
+		if pause(ctx, wait, back) {
+			attempt = 0
+		}
+		if over(ctx) {
 			return false, nil
 		}
 		r.reconnects.Add(1)
@@ -160,15 +164,17 @@ func (r *run) backoff() pipeline.Backoff {
 
 func over(ctx context.Context) bool { return ctx.Err() != nil }
 
-// sleep waits, and tells whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
+// pause waits, and tells whether it was cut short because the network is back.
+func pause(ctx context.Context, d time.Duration, back <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
+	case <-back:
+		return true
 	}
-	return !over(ctx)
+	return false
 }
 
 // take is called by the source for every unit. It never waits.

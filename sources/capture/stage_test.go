@@ -368,3 +368,33 @@ func TestASequenceGoesOnWhenTheStageIsStartedAgain(t *testing.T) {
 		}
 	}
 }
+
+// gone is a network that comes back once.
+type gone struct {
+	pipeline.Network
+	back chan struct{}
+}
+
+func (g gone) Back() <-chan struct{} { return g.back }
+
+func TestACameraIsTriedAtOnceWhenTheNetworkIsBack(t *testing.T) {
+	network := gone{back: make(chan struct{})}
+	calls := 0
+	r := newRig(sources.Config{}, func(context.Context, func(*pipeline.Unit)) error {
+		if calls++; calls == 1 {
+			return errors.New("no supervisor")
+		}
+		return pipeline.Permanent(errors.New("there"))
+	})
+	r.stage.Backoff = pipeline.Backoff{Least: time.Hour, Most: time.Hour}
+	r.stage.Env.Network = network
+	end := r.run(t)
+	for (<-r.news).State != pipeline.StateOffline {
+	}
+	close(network.back)
+	for (<-r.news).Reason != "receive gate: there" {
+	}
+	if err := end(); !pipeline.IsPermanent(err) {
+		t.Errorf("Run returned %v", err)
+	}
+}

@@ -34,7 +34,7 @@ something could not run here.`,
 			table, closeParts := newParts(libraryOf(c), c.OutOrStdout())
 			pl := planner{
 				pipeline: p, table: table, out: c.OutOrStdout(), builder: builderOf(c),
-				drivers: boxDrivers(p.Runtime), probes: map[string]driver.Probe{}, missing: map[string]bool{},
+				drivers: boxDrivers(p.Runtime), probes: map[string]driver.Probe{}, missing: map[string]bool{}, told: map[string]string{},
 			}
 			return errors.Join(pl.print(c), closeParts())
 		},
@@ -58,6 +58,7 @@ type planner struct {
 	probes   map[string]driver.Probe // of the drivers that were asked, by the kind of box
 	stage    string                  // that is being printed
 	gpu      bool                    // whether its box is given the GPU
+	told     map[string]string       // the stages of which it was said what protects them, by the kind of box
 	missing  map[string]bool         // stages that would not run here
 }
 
@@ -80,7 +81,7 @@ func (p *planner) print(c *cobra.Command) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.pipeline.Runtime.Guests)) {
 		p.begin("guest", name)
-		p.guest(c.Context(), p.pipeline.Runtime.Guests[name])
+		p.guest(c.Context(), name)
 	}
 	if len(p.missing) > 0 {
 		return fmt.Errorf("plan: %d of the stages and guests would not run here", len(p.missing))

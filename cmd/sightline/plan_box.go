@@ -14,6 +14,8 @@ import (
 	"sightline/pipeline"
 	"sightline/runtime/closure"
 	"sightline/runtime/driver"
+	"sightline/runtime/unikernel"
+	"sightline/runtime/vm"
 )
 
 // planFolder stands for the folder of a box, which a plan does not make.
@@ -42,7 +44,7 @@ func (p *planner) box(ctx context.Context) {
 		}
 	}
 	limits := closures.Limits(p.pipeline, p.stage)
-	p.line("limits", "%s", limitsText(limits))
+	p.line("limits", "%s", boxLimits(kind, limits))
 	if well && s != nil {
 		p.check(d, driver.Spec{Limits: limits, GPU: s.GPU, Files: s.Files()})
 	}
@@ -85,9 +87,27 @@ func (p *planner) check(d driver.Driver, spec driver.Spec) {
 	}
 }
 
-// protection says what a kind of box protects by here, and what not.
+// boxLimits says what a box may use. A guest always has so much memory and no more.
+func boxLimits(kind string, l driver.Limits) string {
+	defaults := map[string]int64{configs.VM: vm.DefaultMemory, configs.Unikernel: unikernel.DefaultMemory}
+	if guest, ok := defaults[kind]; ok && l.Memory == 0 {
+		l.Memory = guest
+		return limitsText(l) + " (default)"
+	}
+	return limitsText(l)
+}
+
+// protection says what a kind of box protects by here, and what not; of the first stage in one.
 func (p *planner) protection(kind string) {
 	probe := p.probes[kind]
+	switch first, told := p.told[kind]; {
+	case probe.Err != nil || len(probe.Protect)+len(probe.Lacks) == 0:
+		return
+	case told:
+		p.line("protects", "as %s above", first)
+		return
+	}
+	p.told[kind] = p.stage
 	if len(probe.Protect) > 0 {
 		p.line("protects", "%s", strings.Join(probe.Protect, ", "))
 	}
@@ -116,9 +136,22 @@ func limitsText(l driver.Limits) string {
 	return strings.Join(all, ", ")
 }
 
-// guest says on what a whole other system runs.
-func (p *planner) guest(ctx context.Context, g configs.Guest) {
-	p.driver(ctx, configs.VM)
+// guest says on what a whole other system runs, and how it finds what it may reach.
+func (p *planner) guest(ctx context.Context, name string) {
+	g := p.pipeline.Runtime.Guests[name]
+	d, err := guestDriver(p.pipeline.Runtime, name, func(grant string) string { return planFolder + "/" + grant })
+	if err != nil {
+		p.problem(err)
+		return
+	}
+	probe := d.Probe(ctx)
+	if probe.Err != nil {
+		p.line("box", "%s", configs.VM)
+		p.problem(probe.Err)
+	} else {
+		p.line("box", "%s: %s", configs.VM, probe.Engine)
+		p.check(d, driver.Spec{})
+	}
 	what := "what it writes stays"
 	if g.Snapshot {
 		what = "what it writes is gone when it stops"
@@ -129,14 +162,24 @@ func (p *planner) guest(ctx context.Context, g configs.Guest) {
 		p.line("disk", "%s, %s of %s, %s", g.Disk, g.Format, humanSize(info.Size()), what)
 	}
 	p.line("limits", "%s", limitsText(driver.Limits{Memory: int64(g.Memory), CPUs: float64(g.CPUs)}))
-	reach := "nothing"
-	if len(g.Grants) > 0 {
-		var all []string
-		for _, name := range slices.Sorted(maps.Keys(g.Grants)) {
-			all = append(all, name+" "+g.Grants[name])
-		}
-		reach = strings.Join(all, ", ")
+	p.line("network", "%s", guestReach(g, &d.Guest))
+	if len(probe.Protect) > 0 {
+		p.line("protects", "%s", strings.Join(probe.Protect, ", "))
 	}
-	p.line("network", "%s", reach)
-	p.protection(configs.VM)
+	for _, lack := range probe.Lacks {
+		p.line("lacks", "%s", lack)
+	}
+}
+
+// guestReach lists the grants of a guest, and where it finds each.
+func guestReach(c configs.Guest, g *vm.Guest) string {
+	if len(c.Grants) == 0 {
+		return "nothing"
+	}
+	at := g.Addresses()
+	var all []string
+	for i, name := range slices.Sorted(maps.Keys(c.Grants)) {
+		all = append(all, fmt.Sprintf("%s %s (in the guest %s)", name, c.Grants[name], at[g.Grants[i].Name]))
+	}
+	return strings.Join(all, ", ")
 }

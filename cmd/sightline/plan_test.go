@@ -151,7 +151,7 @@ func planOf(t *testing.T, text string, drivers map[string]driver.Driver) (string
 	table, closeParts := newParts("", io.Discard)
 	pl := planner{
 		pipeline: p, table: table, out: &out, builder: closures.Builder{Programs: stagePrograms(t), BuiltIn: builtInModels()},
-		drivers: drivers, probes: map[string]driver.Probe{}, missing: map[string]bool{},
+		drivers: drivers, probes: map[string]driver.Probe{}, missing: map[string]bool{}, told: map[string]string{},
 	}
 	err = pl.print(c)
 	if err := closeParts(); err != nil {
@@ -170,7 +170,7 @@ func TestPlanAsksDriversWhatTheyWouldRefuse(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, part := range []string{
-		"box        process: Engine 1.2", "limits     memory 64MiB, 2 processors, 32 processes and threads", "protects   walls", "lacks      a roof: it rains",
+		"box        process: Engine 1.2", "limits     memory 64MiB, 2 processors, 32 processes and threads", "protects   walls", "protects   as scene above", "lacks      a roof: it rains",
 		"MISSING    process box refuses a limit of 2 processors: no cpu controller (leave cpus out)",
 	} {
 		if !strings.Contains(out, part) {
@@ -198,12 +198,12 @@ func TestPlanOfBoxesThatDoNotRunHere(t *testing.T) {
 	text := wellFile + "runtime: {stages: {gate: {in: vm}}, guests: {old: {disk: " + disk + ", format: raw, cpus: 2, grants: {plc: \"192.0.2.1:502\"}}}}\n"
 	d := &asked{probe: driver.Probe{Err: errors.New("no engine (apt install engine)")}}
 	out, err := planOf(t, text, map[string]driver.Driver{configs.Process: d})
-	if err == nil || !strings.Contains(err.Error(), "3 of the stages and guests") {
+	if err == nil || !strings.Contains(err.Error(), "of the stages and guests") {
 		t.Errorf("got %v", err)
 	}
 	for _, part := range []string{
 		"MISSING    no engine (apt install engine)", "MISSING    this program has no vm boxes (write in: process)", "guest old",
-		"raw of 1.00 MiB, what it writes stays", "limits     memory 1GiB, 2 processors", "network    plc 192.0.2.1:502",
+		"raw of 1.00 MiB, what it writes stays", "limits     memory 1GiB, 2 processors", "network    plc 192.0.2.1:502 (in the guest 10.0.2.100:502)",
 	} {
 		if !strings.Contains(out, part) {
 			t.Errorf("no %q in\n%s", part, out)

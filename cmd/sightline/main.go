@@ -78,7 +78,9 @@ Exit status: 0 well, 1 failed, 2 bad configuration or command line.`,
   sightline doctor                  what this machine can do, and how to get what is missing
   sightline validate front.yaml     everything that is wrong with a file, at once
   sightline plan front.yaml         what would run, and on what
-  sightline run front.yaml          run it until Ctrl-C`,
+  sightline run front.yaml          run it until Ctrl-C
+  sightline ps                      how its stages do
+  sightline up front.yaml           take up a changed file`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
@@ -87,6 +89,7 @@ Exit status: 0 well, 1 failed, 2 bad configuration or command line.`,
 	root.PersistentFlags().String("onnxruntime", "", "path of libonnxruntime.so (default: $SIGHTLINE_ONNXRUNTIME, then the usual folders)")
 	root.PersistentFlags().String("stages", "", "folder of the stages' programs (default: $SIGHTLINE_STAGES, then beside this program)")
 	root.AddCommand(newRun(), newValidate(), newPlan(), newClosure(), newHealth(), newVersion(), newSchema())
+	root.AddCommand(newControl()...)
 	root.AddCommand(commands()...)
 	root.Args, root.RunE = unknown, func(c *cobra.Command, _ []string) error { return c.Help() }
 	strictly(root.Commands())

@@ -29,6 +29,7 @@ import (
 // station runs pipelines on this machine: one supervisor with its state folder, what joins its
 // stages, and the board.
 type station struct {
+	dir     string
 	site    *join.Site
 	super   *supervisor.Supervisor
 	store   *store.Store
@@ -49,7 +50,7 @@ func openStation(dir, library string, table parts, log *slog.Logger) (*station, 
 		return nil, err
 	}
 	s := &station{
-		store: kept, log: log, board: &web.Board{Version: version, Began: time.Now()},
+		dir: dir, store: kept, log: log, board: &web.Board{Version: version, Began: time.Now()},
 		builder: closures.Builder{Library: library, BuiltIn: builtInModels()},
 	}
 	s.site = &join.Site{
@@ -162,10 +163,11 @@ func (s *station) pin(name, digest string) error {
 // digestOf takes the algorithm off a digest.
 func digestOf(text string) closure.Digest { return closure.Digest(strings.TrimPrefix(text, "sha256:")) }
 
-// records is where a stage's log records go: to the program's log and to the stage's own.
+// records is where a stage's log records, which name the stage, go: to the program's log and to the
+// stage's own.
 func (s *station) records(stage string) *slog.Logger {
 	own := slog.NewTextHandler(s.super.Log(stage), &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: redact})
-	return slog.New(slog.NewMultiHandler(s.log.Handler().WithAttrs([]slog.Attr{slog.String("stage", stage)}), own))
+	return slog.New(slog.NewMultiHandler(s.log.Handler(), own))
 }
 
 // event tells the board, and whoever publishes statuses, of a stage that cannot speak for itself.

@@ -232,7 +232,7 @@ func settings(kind wire.Kind, boxed bool, device string, m part) string {
 }
 
 func (b *planner) env(name string, stats *pipeline.Stats, grants []grant.Endpoint) pipeline.Env {
-	env := pipeline.Env{Device: b.p.Device, Stage: name, Log: b.Log.With("stage", name), Stats: stats, Report: b.hub.Report}
+	env := pipeline.Env{Device: b.p.Device, Stage: name, Log: b.Records(name).With("stage", name), Stats: stats, Report: b.hub.Report}
 	if len(grants) > 0 {
 		env.Network = &grant.Network{Endpoints: grants}
 	}

@@ -15,12 +15,11 @@ type Memory struct {
 	Config sinks.Spool
 	Lost   func(why Loss, n int) // told of every loss; may be nil; does not call back
 
-	mu        sync.Mutex
-	queue     deque[held]
-	flying    int // how many of the oldest Peek has handed out
-	condemned int // how many of those the limits have taken away since
-	bytes     int64
-	buffer    []byte // for measuring
+	mu     sync.Mutex
+	queue  deque[held]
+	flying int // how many of the oldest Peek has handed out
+	bytes  int64
+	buffer []byte // for measuring
 }
 
 // held is one result.
@@ -59,13 +58,9 @@ func (m *Memory) Put(r *pipeline.Result) error {
 // makeRoom tells whether size bytes fit, after letting go what the policy lets go for them.
 func (m *Memory) makeRoom(size int64) bool {
 	lost := 0
-	for m.Config.Full != sinks.RejectNew && m.bytes+size > int64(m.Config.MaxBytes) && m.queue.length > 0 {
-		if m.flying > m.condemned {
-			m.condemned++ // lost only if it is not acknowledged
-		} else {
-			lost++
-		}
-		m.pop()
+	for m.Config.Full != sinks.RejectNew && m.bytes+size > int64(m.Config.MaxBytes) && m.queue.length > m.flying {
+		m.remove(m.flying)
+		lost++
 	}
 	m.lose(LossFull, lost)
 	return m.bytes+size <= int64(m.Config.MaxBytes)
@@ -75,7 +70,7 @@ func (m *Memory) makeRoom(size int64) bool {
 func (m *Memory) Peek(limit int, into []pipeline.Message) []pipeline.Message {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.land(0)
+	m.flying = 0
 	m.expire(time.Now())
 	m.flying = min(limit, m.queue.length)
 	for i := range m.flying {
@@ -91,31 +86,24 @@ func (m *Memory) Ack(n int) {
 	if n > m.flying {
 		panic(errors.New("spool: more acknowledged than handed out"))
 	}
-	m.land(n)
-}
-
-// land ends what Peek began: n are acknowledged.
-func (m *Memory) land(n int) {
-	for range n - m.condemned {
-		m.pop()
+	for range n {
+		m.remove(0)
 	}
-	m.lose(LossFull, max(0, m.condemned-n))
-	m.flying, m.condemned = 0, 0
+	m.flying = 0
 }
 
-// Size says how much waits. Results that are handed out count until Ack, their bytes until they are
-// let go.
+// Size says how much waits, handed out or not.
 func (m *Memory) Size() (results int, bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.queue.length + m.condemned, m.bytes
+	return m.queue.length, m.bytes
 }
 
-// expire lets go what is too old and not handed out. Results age in order, so the oldest decides.
+// expire lets go what is too old. Results age in order, so the oldest decides.
 func (m *Memory) expire(now time.Time) {
 	lost := 0
-	for m.Config.MaxAge > 0 && m.flying == m.condemned && m.queue.length > 0 && now.Sub(m.queue.at(0).put) > m.Config.MaxAge {
-		m.pop()
+	for m.Config.MaxAge > 0 && m.queue.length > m.flying && now.Sub(m.queue.at(m.flying).put) > m.Config.MaxAge {
+		m.remove(m.flying)
 		lost++
 	}
 	m.lose(LossAge, lost)
@@ -127,4 +115,4 @@ func (m *Memory) lose(why Loss, n int) {
 	}
 }
 
-func (m *Memory) pop() { m.bytes -= m.queue.pop().bytes }
+func (m *Memory) remove(i int) { m.bytes -= m.queue.remove(i).bytes }

@@ -149,7 +149,9 @@ func (f *survey) tail(files folder, s *segment, segmentSize int64) error {
 		f.last = w.last
 	}
 	f.newest = w.newest
-	if appendable && w.good > 0 && w.good < segmentSize && file.Sync() == nil {
+	// What a process that was killed had not synced is there, but may not last yet.
+	appendable = appendable && w.good > 0 && w.good < segmentSize
+	if synced := errors.Join(file.Sync(), files.sync()) == nil; appendable && synced {
 		f.file, f.offset, s.good = file, w.good, w.good
 		return nil
 	}

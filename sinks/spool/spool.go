@@ -30,10 +30,11 @@ type Queue interface {
 	// upstream. A result over the limits is let go and counted, which is no error; an error means
 	// that this result cannot be kept at all.
 	Put(r *pipeline.Result) error
-	// Peek appends up to limit of the oldest results to into. They stay in the queue until Ack.
+	// Peek appends up to limit of the oldest results to into. They stay in the queue, and the limits do
+	// not touch them, until Ack.
 	Peek(limit int, into []pipeline.Message) []pipeline.Message
-	// Ack removes the n oldest of what Peek returned. Of the others, those that the limits have taken
-	// away since are lost only now; the rest the next Peek returns first.
+	// Ack removes the n oldest of what Peek returned; the others are subject to the limits again,
+	// and the next Peek returns first what is left of them.
 	Ack(n int)
 	// Size says how much waits.
 	Size() (results int, bytes int64)

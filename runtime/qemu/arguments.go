@@ -149,7 +149,7 @@ func (a *arguments) network(g *Guest) {
 	if g.Network == nil {
 		return
 	}
-	user := []any{"id", "net", "restrict", "on"}
+	user := []any{"id", "net", "restrict", "on", "ipv6", "off"}
 	for _, f := range g.Network.Forwards {
 		user = append(user, "guestfwd", fmt.Sprintf("tcp:%s-chardev:%s", f.Address, identity(f.Name)))
 	}

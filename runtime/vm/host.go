@@ -80,19 +80,19 @@ type host struct {
 	kernel        *os.File
 	kernelVersion string
 	initramfs     *os.File
+	tried         bool // a guest has booted
 }
 
-// explore finds all that guests take, and boots one, in the best way in which that works.
+// explore finds all that guests take. Where there is more than one way for them it boots one in each,
+// the best first, until one boots.
 func (d *Driver) explore(ctx context.Context) (*host, error) {
 	e, err := findEngine(ctx, d.arch(), d.Accelerator)
 	if err != nil {
 		return nil, err
 	}
+	among := ways(e.emulator, d.machine, d.Accelerator)
 	var errs []error
-	for _, w := range ways(e.emulator, d.machine) {
-		if d.Accelerator == qemu.OnlyKVM && !w.emulator.KVM {
-			continue
-		}
+	for _, w := range among {
 		with := *e
 		with.emulator = w.emulator
 		if len(errs) > 0 && !w.emulator.KVM {
@@ -102,7 +102,11 @@ func (d *Driver) explore(ctx context.Context) (*host, error) {
 		if err := h.assemble(d); err != nil {
 			return nil, err
 		}
+		if len(among) == 1 {
+			return h, nil
+		}
 		if err = h.try(ctx); err == nil {
+			h.tried = true
 			return h, nil
 		}
 		errs = append(errs, errors.Join(fmt.Errorf("%s: %w", w.machine, err), h.kernel.Close(), h.initramfs.Close()))
@@ -122,7 +126,7 @@ type way struct {
 // ways are all, the best first. A translated microvm has no clock that Linux could count on: under
 // load, calibrating the processor's own against the only timer goes wrong, and the guest stands
 // still before it has begun.
-func ways(e *qemu.Emulator, only qemu.Machine) []way {
+func ways(e *qemu.Emulator, only qemu.Machine, accelerator string) []way {
 	plain := e
 	if e.KVM {
 		plain = e.Translating("not tried")
@@ -136,6 +140,9 @@ func ways(e *qemu.Emulator, only qemu.Machine) []way {
 		if only != "" {
 			w.machine = only
 		} else if w.machine == qemu.Microvm && !w.emulator.KVM {
+			continue
+		}
+		if accelerator == qemu.OnlyKVM && !w.emulator.KVM {
 			continue
 		}
 		if !slices.Contains(some, w) {
@@ -161,11 +168,7 @@ func (h *host) assemble(d *Driver) error {
 	if err != nil {
 		return fmt.Errorf("the guests' init: %w (it is built by make build)", err)
 	}
-	modules, err := k.modulesFor(h.machine)
-	if err != nil {
-		return err
-	}
-	archive, err := initramfs(init, modules)
+	modules, err := k.load(wantedModules(h.machine)...)
 	if err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ func (h *host) assemble(d *Driver) error {
 	if h.kernel, err = os.Open(k.path); err != nil {
 		return fmt.Errorf("the guests' kernel: %w", err)
 	}
-	if h.initramfs, err = qemu.Sealed("initramfs", archive); err != nil {
+	if h.initramfs, err = qemu.Sealed("initramfs", initramfs(init, modules)); err != nil {
 		return errors.Join(err, h.kernel.Close())
 	}
 	return nil

@@ -25,7 +25,7 @@ const (
 // initramfs makes the archive with the init and the modules, in the form "newc" of the kernel's
 // buffer-format documentation. It isn't compressed: a guest that is translated would take longer to
 // unpack it than to read it.
-func initramfs(init []byte, modules []module) ([]byte, error) {
+func initramfs(init []byte, modules []module, more ...entry) []byte {
 	entries := []entry{
 		{path: "dev", mode: folderMode},
 		{path: "dev/console", mode: deviceMode, major: 5, minor: 1},
@@ -33,14 +33,11 @@ func initramfs(init []byte, modules []module) ([]byte, error) {
 		{path: "init", mode: runMode, data: init},
 		{path: order.ModuleFolder[1:], mode: folderMode},
 	}
-	if len(modules) > 99 {
-		return nil, fmt.Errorf("%d modules are too many", len(modules))
-	}
 	for i, m := range modules {
-		entries = append(entries, entry{path: fmt.Sprintf("%s/%02d-%s.ko", order.ModuleFolder[1:], i, m.name), mode: fileMode, data: m.data})
+		entries = append(entries, entry{path: fmt.Sprintf("%s/%04d-%s.ko", order.ModuleFolder[1:], i, m.name), mode: fileMode, data: m.data})
 	}
 	var b bytes.Buffer
-	for i, e := range append(entries, entry{path: "TRAILER!!!"}) {
+	for i, e := range append(append(entries, more...), entry{path: "TRAILER!!!"}) {
 		fmt.Fprintf(&b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
 			i+1, e.mode, 0, 0, 1, 0, len(e.data), 0, 0, e.major, e.minor, len(e.path)+1, 0, e.path)
 		b.Write(make([]byte, -b.Len()&3))
@@ -48,5 +45,5 @@ func initramfs(init []byte, modules []module) ([]byte, error) {
 		b.Write(make([]byte, -b.Len()&3))
 	}
 	b.Write(make([]byte, -b.Len()&511))
-	return b.Bytes(), nil
+	return b.Bytes()
 }

@@ -26,6 +26,13 @@ func (l *lines) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
+// String returns all lines.
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 func (l *lines) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -33,14 +33,14 @@ func wantedModules(machine qemu.Machine) []string {
 	return []string{transport, "virtio_blk", "virtio_console", "ext4"}
 }
 
-// modulesFor returns the modules for a machine, each after those that it depends on.
-func (k *kernel) modulesFor(machine qemu.Machine) ([]module, error) {
+// load reads the modules of these names, each after those that it depends on.
+func (k *kernel) load(names ...string) ([]module, error) {
 	files, err := k.moduleFiles()
 	if err != nil {
 		return nil, err
 	}
 	s := &sorter{files: files, seen: map[string]bool{}}
-	for _, name := range wantedModules(machine) {
+	for _, name := range names {
 		if _, ok := files[name]; !ok {
 			continue // built in; the first guest that boots tells
 		}

@@ -78,10 +78,30 @@ func (d *Driver) arch() string {
 	return runtime.GOARCH
 }
 
-// host returns what was found to work here, trying it until it does.
+// host returns what was found to work here, looking for it until it is there.
 func (d *Driver) host(ctx context.Context) (*host, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.look(ctx)
+}
+
+// booted does the same, after a guest has booted once.
+func (d *Driver) booted(ctx context.Context) (*host, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h, err := d.look(ctx)
+	if err != nil || h.tried {
+		return h, err
+	}
+	if err := h.try(ctx); err != nil {
+		return nil, err
+	}
+	h.tried = true
+	return h, nil
+}
+
+// look is to be called with mu held.
+func (d *Driver) look(ctx context.Context) (*host, error) {
 	if d.found == nil {
 		found, err := d.explore(ctx)
 		if err != nil {
@@ -94,7 +114,7 @@ func (d *Driver) host(ctx context.Context) (*host, error) {
 
 // Probe implements driver.Driver. It boots a guest, once.
 func (d *Driver) Probe(ctx context.Context) driver.Probe {
-	h, err := d.host(ctx)
+	h, err := d.booted(ctx)
 	if err != nil {
 		return driver.Probe{Err: err, Engine: "QEMU"}
 	}

@@ -22,9 +22,10 @@ type box struct {
 	container string // the engine's ID of it
 	log       log
 
-	forced atomic.Bool
-	done   chan struct{}
-	exit   driver.Exit // before done is closed, of watch alone
+	stopped, forced atomic.Bool // somebody asked for it
+
+	done chan struct{}
+	exit driver.Exit // before done is closed, of watch alone
 }
 
 var (
@@ -49,10 +50,14 @@ func (b *box) watch() {
 		b.log.follow(ctx)
 	}()
 	state, away := b.awaitEnd()
+	gone := b.engine.gone.Load()
 	stopLog()
 	<-logged
 	b.exit = exitOf(state, away, b.forced.Load())
 	err := b.engine.bury(context.Background(), b.spec, b.container, b.log)
+	if b.exit.Reason == "" && !b.stopped.Load() && (!b.engine.listens() || b.engine.gone.Load() != gone) {
+		b.exit.Reason = "its engine was stopped at the same time"
+	}
 	if err != nil {
 		b.exit.Reason = strings.TrimPrefix(fmt.Sprint(b.exit.Reason, "; left behind: ", err), "; ")
 	}
@@ -193,6 +198,7 @@ func (b *box) Exit() driver.Exit {
 
 // Stop implements driver.Box. While the engine can't be asked, it keeps trying until ctx ends.
 func (b *box) Stop(ctx context.Context, grace time.Duration) error {
+	b.stopped.Store(true)
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	if grace > 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -55,6 +57,7 @@ func (e *engine) forget(ctx context.Context, digest string) error {
 
 // removeImage removes an image by its names; one that a container uses stays, and keeps its name.
 func (e *engine) removeImage(ctx context.Context, id string, names []string) error {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.Contains(name, "<none>") })
 	if len(names) == 0 {
 		names = []string{id}
 	}

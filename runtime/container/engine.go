@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
@@ -54,6 +55,8 @@ func hostOf(host string) (string, error) {
 type link struct {
 	host string
 
+	gone atomic.Uint64 // how often it was found not to listen
+
 	mu  sync.Mutex
 	now *client.Client // nil: to be made
 }
@@ -70,6 +73,14 @@ func (l *link) api() (*client.Client, error) {
 		l.now = made
 	}
 	return l.now, nil
+}
+
+// listens asks whether the engine is there.
+func (l *link) listens() bool {
+	return nil == l.call(context.Background(), func(ctx context.Context, api *client.Client) error {
+		_, err := api.Ping(ctx, client.PingOptions{})
+		return err
+	})
 }
 
 // lost has the next call made by a new client.
@@ -113,6 +124,7 @@ func (l *link) explain(err error) error {
 	if !client.IsErrConnectionFailed(err) {
 		return err
 	}
+	l.gone.Add(1)
 	name := strings.TrimPrefix(l.host, "unix://")
 	switch cause := unix.Access(name, unix.R_OK|unix.W_OK); {
 	case errors.Is(cause, fs.ErrPermission):

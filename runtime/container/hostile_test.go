@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = time.Minute
+const patience = 15 * time.Second
 
 // engines are those that the tests of this package run on.
 func engines() map[string]func(testing.TB) *enginetest.Engine {
@@ -45,6 +45,13 @@ func newPlace(t *testing.T, e *enginetest.Engine) *place {
 		t.Skip(p.Err)
 	}
 	return &place{t, e, d, drivertest.Closure(t, closure.Spec{Program: drivertest.BuildStage(t, "")})}
+}
+
+// in returns the place for a test within its test.
+func (p *place) in(t *testing.T) *place {
+	inner := *p
+	inner.t = t
+	return &inner
 }
 
 // spec makes a room for a box.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -16,37 +17,46 @@ import (
 
 // start makes a box, or leaves nothing behind but the image.
 func (e *engine) start(ctx context.Context, spec driver.Spec) (*box, error) {
-	m, err := spec.Files.Manifest(ctx)
+	id, l, err := e.begin(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
+	return e.run(spec, id, l), nil
+}
+
+// begin starts a container for a box.
+func (e *engine) begin(ctx context.Context, spec driver.Spec) (id string, l log, err error) {
+	m, err := spec.Files.Manifest(ctx)
+	if err != nil {
+		return "", nil, err
+	}
 	if err := checkProgram(m, spec.Program[0]); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	u, err := e.userOf(ownUser(spec.ID))
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	image, imageID, err := e.image(ctx, spec.Files)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if err := admit(spec, u.group); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	// It is there before the container is, so that who finds neither knows that none is coming.
 	note, err := makeNote(spec.Dir)
 	if errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("a box with this ID exists: %w", err)
+		return "", nil, fmt.Errorf("a box with this ID exists: %w", err)
 	}
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	b, err := e.make(ctx, spec, m, e.settings(spec, imageID, u), image, note)
+	id, l, err = e.make(ctx, spec, m, e.settings(spec, imageID, u), image, note)
 	if err != nil {
-		return nil, errors.Join(err, note.Close(), tidy(spec.Dir))
+		return "", nil, errors.Join(err, note.Close(), tidy(spec.Dir))
 	}
-	return b, nil
+	return id, l, nil
 }
 
 func checkProgram(m *closure.Manifest, program string) error {
@@ -60,13 +70,12 @@ func checkProgram(m *closure.Manifest, program string) error {
 
 // make makes a container and starts it. Its calls are not given up half-way, as nobody could say then
 // what they leave behind.
-func (e *engine) make(ctx context.Context, spec driver.Spec, m *closure.Manifest, settings client.ContainerCreateOptions, image string, note *os.File) (*box, error) {
+func (e *engine) make(ctx context.Context, spec driver.Spec, m *closure.Manifest, settings client.ContainerCreateOptions, image string, note *os.File) (id string, l log, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	id, err := e.create(settings)
-	if err != nil {
-		return nil, err
+	if id, err = e.create(settings); err != nil {
+		return "", nil, err
 	}
 	got, err := e.inspect(ctx, id)
 	if err == nil {
@@ -75,7 +84,6 @@ func (e *engine) make(ctx context.Context, spec driver.Spec, m *closure.Manifest
 	if err == nil {
 		err = e.verify(ctx, id, image, m)
 	}
-	var l log
 	if err == nil {
 		l, err = e.logOf(spec, got, note)
 	}
@@ -83,9 +91,9 @@ func (e *engine) make(ctx context.Context, spec driver.Spec, m *closure.Manifest
 		err = e.launch(ctx, id, settings.Name)
 	}
 	if err != nil {
-		return nil, errors.Join(err, e.remove(context.WithoutCancel(ctx), id))
+		return "", nil, errors.Join(err, e.remove(context.WithoutCancel(ctx), id))
 	}
-	return e.run(spec, id, l), nil
+	return id, l, nil
 }
 
 // launch starts a container that is what it was to be.
@@ -111,7 +119,7 @@ func (e *engine) create(settings client.ContainerCreateOptions) (id string, err 
 		return err
 	})
 	switch {
-	case errdefs.IsConflict(err):
+	case errdefs.IsConflict(err), err != nil && strings.Contains(err.Error(), "already in use"): // as Podman says it
 		return "", fmt.Errorf("a box with this ID exists, or something else is called %q: %w", settings.Name, err)
 	case err != nil && !said(err): // it may be there all the same
 		return "", errors.Join(fmt.Errorf("make container %q: %w", settings.Name, err), e.removeOurs(settings.Config.Labels))

@@ -89,9 +89,15 @@ func (e *Engine) mounts() []string {
 	return found
 }
 
-// removeCgroups removes the engine's cgroups, of v1 and v2.
+// podmanCgroup is where Podman puts all containers, whosever they are.
+const podmanCgroup = "libpod_parent"
+
+// removeCgroups removes the engine's cgroups, of v1 and v2, and Podman's common one if it is empty.
 func (e *Engine) removeCgroups() {
-	for _, pattern := range []string{"/sys/fs/cgroup/" + e.cgroup, "/sys/fs/cgroup/*/" + e.cgroup} {
+	for _, pattern := range []string{
+		"/sys/fs/cgroup/" + e.cgroup, "/sys/fs/cgroup/*/" + e.cgroup,
+		"/sys/fs/cgroup/" + podmanCgroup, "/sys/fs/cgroup/*/" + podmanCgroup,
+	} {
 		tops, _ := filepath.Glob(pattern) // the pattern is good
 		for _, top := range tops {
 			var dirs []string

@@ -94,6 +94,7 @@ func (e *Engine) path(name string) string { return filepath.Join(e.dir, name) }
 // Start starts the engine, again if it was stopped or killed, and waits until it listens.
 func (e *Engine) Start() {
 	e.t.Helper()
+	e.dropDead()
 	log, err := os.OpenFile(e.path("log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		e.t.Fatal(err)
@@ -119,6 +120,25 @@ func (e *Engine) Start() {
 		e.t.Fatal(err)
 	}
 	e.awaitSocket()
+}
+
+// dropDead removes the note of the containerd that ended with a Docker Engine that was killed: until
+// whoever inherited it reaps it, the next engine would take it for alive.
+func (e *Engine) dropDead() {
+	note := e.path("exec/containerd/containerd.pid")
+	pid, err := os.ReadFile(note)
+	if err != nil {
+		return // there was none
+	}
+	until := time.Now().Add(patience)
+	for time.Now().Before(until) {
+		status, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/status")
+		if err != nil || bytes.Contains(status, []byte("\nState:\tZ")) {
+			os.Remove(note)
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // the kernel is about to kill it
+	}
 }
 
 func (e *Engine) awaitSocket() {

@@ -21,6 +21,12 @@ const (
 // package line, and the unix socket on which the supervisor listens: one connection after the other,
 // until the guest or ctx ends.
 func (p *Process) Carry(ctx context.Context, name, socket string) {
+	p.CarryTelling(ctx, name, socket, func() {})
+}
+
+// CarryTelling does what Carry does, and calls taken whenever the guest has taken a connection: its
+// program is there.
+func (p *Process) CarryTelling(ctx context.Context, name, socket string, taken func()) {
 	p.again(ctx, func(ctx context.Context) error {
 		raw, err := p.Dial(ctx, name)
 		if err != nil {
@@ -30,6 +36,7 @@ func (p *Process) Carry(ctx context.Context, name, socket string) {
 		if err != nil {
 			return err
 		}
+		taken()
 		return splice(ctx, guest, socket)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,10 +15,12 @@ import (
 // box is a stage in a guest, started or adopted.
 type box struct {
 	*qemu.Process
-	asked  atomic.Bool // to end
-	forced atomic.Bool
-	done   chan struct{}
-	exit   driver.Exit // before done is closed
+	console *watched
+	up      chan struct{} // closed once the program is there to be asked
+	asked   atomic.Bool   // to end
+	forced  atomic.Bool
+	done    chan struct{}
+	exit    driver.Exit // before done is closed
 }
 
 var (
@@ -25,23 +28,45 @@ var (
 	_ driver.Sampler = (*box)(nil)
 )
 
-// run looks after a guest until it has ended.
-func run(p *qemu.Process, spec driver.Spec, arch string) *box {
-	b := &box{Process: p, done: make(chan struct{})}
+// run looks after a guest until it has ended. The program of one that was adopted is there.
+func run(p *qemu.Process, console *watched, socket, arch string, adopted bool) *box {
+	b := &box{Process: p, console: console, up: make(chan struct{}), done: make(chan struct{})}
+	up := sync.OnceFunc(func() { close(b.up) })
+	if adopted {
+		up()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	carried := make(chan struct{})
 	go func() {
 		defer close(carried)
-		p.Carry(ctx, wireName, spec.Socket)
+		p.CarryTelling(ctx, wireName, socket, up)
 	}()
 	go func() {
 		defer close(b.done)
-		<-p.Done()
+		b.watch()
 		cancel()
 		<-carried
-		b.exit = exitOf(p.End(), arch, b.forced.Load())
+		b.exit = b.exitOf(p.End(), arch)
 	}()
 	return b
+}
+
+// leaving is how long a program may take to end for which there is no memory.
+const leaving = 2 * time.Second
+
+// watch waits for the end. A guest whose program has no memory and doesn't end is ended.
+func (b *box) watch() {
+	select {
+	case <-b.Process.Done():
+		return
+	case <-b.console.starve:
+	}
+	select {
+	case <-b.Process.Done():
+	case <-time.After(leaving):
+		_ = b.Kill() // may have ended
+		<-b.Process.Done()
+	}
 }
 
 // Done implements driver.Box.
@@ -59,21 +84,22 @@ const (
 	codeHalt  = 0x7f // the kernel gave up
 )
 
-// exitOf says how the program of a guest ended. On x86-64 it is told by the debug exit, as
-// code<<1|1; on arm64 it isn't.
-func exitOf(end qemu.End, arch string, forced bool) driver.Exit {
+// exitOf says how the program of a guest ended.
+func (b *box) exitOf(end qemu.End, arch string) driver.Exit {
 	exit := end.Exit
+	code, told := codeOf(exit, arch)
+	exit.Code, exit.Reason = code, ""
 	switch {
-	case forced:
+	case b.forced.Load():
 		exit.Code, exit.Reason = -1, "killed by force"
 	case end.OutOfMemory:
-		exit.Code, exit.Reason = -1, "QEMU is out of memory"
-	case exit.Signal != "" || exit.Code < 0:
-	case exit.Code&1 == 1 && arch == "amd64":
-		exit.Code >>= 1
-		exit.Reason = reasonOf(exit.Code, end.Said)
-	default:
-		exit.Code, exit.Reason = -1, reasonOf(-1, end.Said)
+		exit.Reason = "QEMU is out of memory"
+	case b.console.starved() && (!told || code != 0):
+		exit.Reason = "out of memory"
+	case code == codeFault:
+		exit.Reason = "it faulted"
+	case code == codeHalt:
+		exit.Reason = "the guest's kernel gave up"
 	}
 	if left := end.Exit.Reason; left != "" {
 		exit.Reason = strings.TrimPrefix(exit.Reason+"; "+left, "; ")
@@ -81,37 +107,27 @@ func exitOf(end qemu.End, arch string, forced bool) driver.Exit {
 	return exit
 }
 
-// reasonOf finds in the last lines of the console why a program ended badly.
-func reasonOf(code int, said string) string {
-	switch {
-	case code == 0:
-		return ""
-	case strings.Contains(said, "out of memory"):
-		return "out of memory"
-	case code == codeFault:
-		return "it faulted"
-	case code == codeHalt:
-		return "the guest's kernel gave up"
+// codeOf returns the program's exit status. On x86-64 the kernel tells it by the debug exit, as
+// code<<1|1; on arm64 it doesn't. QEMU itself ends with 1 only before a guest runs.
+func codeOf(qemu driver.Exit, arch string) (code int, told bool) {
+	if qemu.Signal != "" || qemu.Code < 0 || qemu.Code&1 == 0 || arch != "amd64" {
+		return -1, false
 	}
-	return ""
+	return qemu.Code >> 1, true
 }
 
-// Stop implements driver.Box. The kernel turns the power button into a SIGTERM for the program; one
-// more could be taken for impatience.
+// Stop implements driver.Box.
 func (b *box) Stop(ctx context.Context, grace time.Duration) error {
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	if grace > 0 && !b.asked.Swap(true) {
-		pressed, cancel := context.WithTimeout(ctx, grace)
-		_ = b.Powerdown(pressed) // what can't be asked is forced
-		cancel()
-	}
+	gentle, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	b.ask(gentle)
 	select {
 	case <-b.done:
 		return nil
-	case <-ctx.Done():
+	case <-gentle.Done():
+	}
+	if ctx.Err() != nil {
 		return fmt.Errorf("stop unikernel box %q: %w", b.ID(), ctx.Err())
-	case <-timer.C:
 	}
 	b.forced.Store(true)
 	if err := b.Kill(); err != nil {
@@ -122,5 +138,20 @@ func (b *box) Stop(ctx context.Context, grace time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("stop unikernel box %q by force: %w", b.ID(), ctx.Err())
+	}
+}
+
+// ask presses the power button, which the kernel turns into a SIGTERM for the program. Before the
+// program is there it would be lost, and one more could be taken for impatience.
+func (b *box) ask(ctx context.Context) {
+	select {
+	case <-b.up:
+	case <-b.done:
+		return
+	case <-ctx.Done():
+		return
+	}
+	if !b.asked.Swap(true) {
+		_ = b.Powerdown(ctx) // what can't be asked is forced
 	}
 }

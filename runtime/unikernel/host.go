@@ -38,7 +38,7 @@ func (d *Driver) explore(ctx context.Context) (*host, error) {
 	if h.release, err = findRelease(d.Release, h.arch); err != nil {
 		return nil, err
 	}
-	if h.emulator, err = qemu.Find(ctx, h.arch); err != nil {
+	if h.emulator, err = qemu.FindWith(ctx, h.arch, d.Accelerator); err != nil {
 		return nil, err
 	}
 	h.groups, h.limiting = cgroup.Find(false)
@@ -109,14 +109,15 @@ func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
+	console := watch(spec.Log)
 	p, err := qemu.Start(ctx, qemu.Launch{
 		ID: spec.ID, Dir: spec.Dir, Emulator: h.emulator, Guest: h.guest(disk.Path, spec.Limits),
-		Groups: h.groups, Limits: spec.Limits, Log: spec.Log,
+		Groups: h.groups, Limits: spec.Limits, Log: console,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return run(p, spec, h.arch), nil
+	return run(p, console, spec.Socket, h.arch, false), nil
 }
 
 // hasProgram returns an error when the kernel would find no program at a path.

@@ -57,9 +57,9 @@ func (h *host) try(ctx context.Context) (err error) {
 		<-p.Done()
 		return fmt.Errorf("not there after %v; it said %q", trialPatience, said)
 	}
-	exit := exitOf(p.End(), h.arch, false)
-	if !strings.Contains(said.String(), strings.TrimSpace(trialWords)) || exit.Code != trialCode && h.arch == "amd64" {
-		return fmt.Errorf("%s; it said %q", exit, said)
+	code, told := codeOf(p.End().Exit, h.arch)
+	if !strings.Contains(said.String(), strings.TrimSpace(trialWords)) || code != trialCode && (told || h.arch == "amd64") {
+		return fmt.Errorf("QEMU ended with %s; the guest said %q", p.End().Exit, said)
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ type Driver struct {
 	// may have -arm added to its name; "" is the one that ops fetched last: in OPS_HOME/.ops, or
 	// ~/.ops where OPS_HOME is not set.
 	Release string
+	// Accelerator is what guests run on: qemu.AutoAccelerator, which "" is too, qemu.OnlyKVM or
+	// qemu.OnlyTCG.
+	Accelerator string
 
 	mu    sync.Mutex
 	found *host // what can be had here; nil until it was tried
@@ -153,12 +156,13 @@ func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error
 
 // Recover implements driver.Driver.
 func (d *Driver) Recover(ctx context.Context, spec driver.Spec) (driver.Box, error) {
-	p, err := qemu.Recover(ctx, spec.ID, spec.Dir, spec.Log)
+	console := watch(spec.Log)
+	p, err := qemu.Recover(ctx, spec.ID, spec.Dir, console)
 	if errors.Is(err, driver.ErrGone) {
 		return nil, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("recover unikernel box %q: %w", spec.ID, err)
 	}
-	return run(p, spec, d.arch()), nil
+	return run(p, console, spec.Socket, d.arch(), true), nil
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +39,9 @@ type station struct {
 	log     *slog.Logger
 	builder closures.Builder
 	engines configs.Runtime // what the drivers stand on
+
+	grantsMu sync.Mutex
+	grants   map[string]string // of guests: addresses, by socket
 
 	refusals refusals
 	boxes    boxStates
@@ -87,6 +92,11 @@ func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *doc
 	if err != nil {
 		return supervisor.Report{}, err
 	}
+	guests, err := s.guests(p)
+	if err != nil {
+		return supervisor.Report{}, err
+	}
+	stages = append(stages, guests...)
 	text, err := json.Marshal(d)
 	if err != nil {
 		return supervisor.Report{}, fmt.Errorf("keep the plan: %w", err)
@@ -97,7 +107,52 @@ func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *doc
 	s.board.Describe(p.Device, p.Name)
 	s.site.Begin(p, stages, s.box)
 	s.makeRoom(p)
-	return s.super.Apply(ctx, supervisor.Plan{Name: p.Name, Document: text, Stages: stages}, supervisor.ApplyOptions{Force: force})
+	report, err := s.super.Apply(ctx, supervisor.Plan{Name: p.Name, Document: text, Stages: stages}, supervisor.ApplyOptions{Force: force})
+	if err != nil {
+		return report, err
+	}
+	s.tellGrants(p)
+	s.tidy()
+	return report, nil
+}
+
+// tellGrants puts what each stage may reach into the audit log.
+func (s *station) tellGrants(p *configs.Pipeline) {
+	tell := func(stage, name, address string) {
+		if err := s.super.Audit("grant", map[string]string{"stage": stage, "name": name, "address": address}); err != nil {
+			s.log.Error("grant is not in the audit log", "stage", stage, "err", err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Sinks)) {
+		endpoints, _ := join.SinkEndpoints(p.Sinks[name]) // they were made before
+		for _, e := range endpoints {
+			tell(name, e.Name, e.Address)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
+		endpoints, _ := join.SourceEndpoints(p.Sources[name])
+		for _, e := range endpoints {
+			tell(name, e.Name, e.Address)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Runtime.Guests)) {
+		grants := p.Runtime.Guests[name].Grants
+		for _, grant := range slices.Sorted(maps.Keys(grants)) {
+			tell(name, grant, grants[grant])
+		}
+	}
+}
+
+// tidy takes away the closures that no stage needs any more.
+func (s *station) tidy() {
+	freed, err := s.store.Collect()
+	if err != nil {
+		s.log.Warn("closures that nobody needs are not taken away", "err", err)
+		return
+	}
+	if freed.Closures > 0 {
+		s.log.Info("closures that nobody needs were taken away", "closures", freed.Closures, "bytes", freed.Bytes)
+	}
 }
 
 // anyDrivers are for boxes that were started by an earlier supervisor, whatever its plan said.

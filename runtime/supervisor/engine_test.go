@@ -161,6 +161,31 @@ func TestABoxOfAnEarlierPlanIsEnded(t *testing.T) {
 	})
 }
 
+func TestAStageThatCannotBeRemovedYetHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, e := newPlace(t), newEngine()
+		s := p.open(Options{})
+		apply(t, s, plan(guest("old", e, "")), ApplyOptions{})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		e.set(func() { e.gone = errors.New("the engine doesn't answer") })
+		s = p.open(Options{Drivers: map[string]driver.Driver{"engine": e}})
+		fresh := p.stage("gate", "", nil)
+		if got := apply(t, s, plan(fresh), ApplyOptions{}); got != "gate started, old removed" {
+			t.Error(got)
+		}
+		if len(mustAll(t, s)) != 2 {
+			t.Error("what can't be seen was forgotten")
+		}
+		e.set(func() { e.gone = nil })
+		sleep(time.Minute)
+		if all := s.List(t.Context()); len(all) != 1 || len(mustAll(t, s)) != 1 {
+			t.Errorf("%+v", all)
+		}
+	})
+}
+
 func TestABoxWhoseDriverIsNotThereIsNotForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, e := newPlace(t), newEngine()

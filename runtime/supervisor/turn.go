@@ -72,16 +72,34 @@ func (a *application) adoptAll(ctx context.Context) {
 	}
 }
 
-// remove ends a stage that is not in the plan, and forgets it.
+// remove ends a stage that is not in the plan, and forgets it. It returns when that is done, or when it
+// has to wait for what can't be reached now; then that goes on beside.
 func (s *Supervisor) remove(ctx context.Context, k *keeper) error {
 	k.update(func() {
 		k.gated, k.want, k.offered, k.memory.Stopped = false, nil, nil, false
 	})
-	select {
-	case <-k.done:
-	case <-ctx.Done():
-		return ctx.Err()
+	forgotten := make(chan struct{})
+	s.work.Go(func() {
+		defer close(forgotten)
+		select {
+		case <-k.done:
+			if s.ctx.Err() == nil {
+				s.forget(k)
+			}
+		case <-s.ctx.Done():
+		}
+	})
+	err := k.await(ctx, func() bool {
+		return k.state.Problem != "" && (k.state.Phase == Adopting || k.state.Phase == Stopping)
+	})
+	if errors.Is(err, errClosed) {
+		<-forgotten
+		return nil
 	}
+	return err
+}
+
+func (s *Supervisor) forget(k *keeper) {
 	s.mu.Lock()
 	delete(s.keepers, k.name)
 	s.order = slices.DeleteFunc(s.order, func(name string) bool { return name == k.name })
@@ -91,7 +109,6 @@ func (s *Supervisor) remove(ctx context.Context, k *keeper) error {
 	}
 	s.unpin(k.name)
 	s.event(RemovedStage, k.name, nil)
-	return nil
 }
 
 // before is what there was of a stage before its turn.

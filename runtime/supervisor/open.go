@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,16 +42,15 @@ type Supervisor struct {
 	work     sync.WaitGroup
 	applying chan struct{} // holds one token: who has it may change the plan
 
-	mu       sync.Mutex
-	keepers  map[string]*keeper
-	order    []string // of starting
-	applied  bool
-	down     bool
-	closed   bool
-	drivers  map[string]driver.Driver
-	logs     map[string]*logs.Log
-	unsaid   int // events that could not be written to the audit log
-	lastPlan string
+	mu      sync.Mutex
+	keepers map[string]*keeper
+	order   []string // of starting
+	applied bool
+	down    bool
+	closed  bool
+	drivers map[string]driver.Driver
+	logs    map[string]*logs.Log
+	unsaid  int // events that could not be written to the audit log
 }
 
 // Open takes the lock of the state folder dir, which it makes if need be. One supervisor can have it.
@@ -237,6 +235,6 @@ func (s *Supervisor) goodEdition(k *keeper) (*edition, error) {
 	if s.options.Wire == nil {
 		return nil, errors.New("its wire can't be made")
 	}
-	e.wire, err = s.options.Wire(json.RawMessage(g.Document), k.name)
+	e.wire, err = s.options.Wire(g.Document, k.name)
 	return e, err
 }

@@ -124,7 +124,7 @@ func (c *Client) Logs(ctx context.Context, stage string, n int, follow bool, tak
 	query := url.Values{"stage": {stage}, "n": {strconv.Itoa(n)}, "follow": {strconv.FormatBool(follow)}}
 	answer, err := c.call(ctx, http.MethodGet, "/v1/logs", query, nil)
 	if err != nil && ctx.Err() != nil {
-		return nil //nolint:nilerr // it was to end
+		return nil // it was to end
 	}
 	if err != nil {
 		return err

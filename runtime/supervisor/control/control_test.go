@@ -214,7 +214,7 @@ func TestBadRequestsAreAnsweredInWords(t *testing.T) {
 	}}).Handler()
 	for _, body := range []string{big, "{", ""} {
 		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest("POST", "/v1/apply", strings.NewReader(body)))
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/apply", strings.NewReader(body)))
 		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "read the document") {
 			t.Errorf("%.20q: %d %s", body, w.Code, w.Body)
 		}

@@ -52,6 +52,10 @@ type Box struct {
 	peer Peer
 	gate *gate
 
+	giver   *giver // nil: files cannot be passed over conn
+	wanting chan wanted
+	handing chan handed
+
 	session   atomic.Pointer[session]
 	hasClock  atomic.Bool
 	hasCtl    atomic.Bool
@@ -77,7 +81,7 @@ func Accept(ctx context.Context, conn io.ReadWriteCloser, o BoxOptions) (*Box, e
 	if o.Silence <= 0 {
 		o.Silence = SilenceLimit
 	}
-	b := &Box{o: o, conn: conn, opened: make(chan struct{}), logPace: pace{rate: logRate, burst: logBurst}}
+	b := &Box{o: o, conn: conn, wanting: make(chan wanted, maxStreams), handing: make(chan handed, maxStreams), opened: make(chan struct{}), logPace: pace{rate: logRate, burst: logBurst}}
 	b.gate = newGate(o.Grants, o.Connect, o.Refused)
 	c := o.Configuration
 	c.Stage, c.Grants, c.Links = o.Ticket.Name, o.Grants, o.Ends.links()
@@ -101,6 +105,11 @@ func (b *Box) Peer() Peer { return b.peer }
 // Run serves the wire until it ends or ctx does, waits for all that works on it, and says why it
 // ended: ErrEnded when the stage closed it. It is called once.
 func (b *Box) Run(ctx context.Context) error {
+	if unix, ok := b.conn.(*net.UnixConn); ok && len(b.o.Ends.Direct) > 0 {
+		b.giver = &giver{UnixConn: unix}
+		b.conn = b.giver
+		defer b.part()
+	}
 	s, err := newSession(ctx, b.conn, false, b.o.Log)
 	if err != nil {
 		return err
@@ -150,7 +159,11 @@ func (b *Box) listen(stream *yamux.Stream) error {
 		return fmt.Errorf("configure the stage: %w", err)
 	}
 	close(b.opened)
-	ctx := b.session.Load().ctx
+	s := b.session.Load()
+	ctx := s.ctx
+	if b.giver != nil {
+		s.work.Go(func() { b.connect(ctx) })
+	}
 	slow := pace{rate: recordRate, burst: recordBurst}
 	var room []byte
 	for {
@@ -190,6 +203,12 @@ func (b *Box) hear(t recordType, body []byte) error {
 	case recLog:
 		l, err := decodeLog(body)
 		return pass(l, err, b.passLog)
+	case recWant:
+		link, err := decodeLink(body)
+		if err != nil {
+			return err
+		}
+		return b.asked(link)
 	}
 	e, err := decodeExit(body)
 	if err := pass(e, err, b.o.Exit); err != nil {

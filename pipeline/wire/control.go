@@ -20,12 +20,14 @@ const (
 	recLog       recordType = 69 // stage → supervisor
 	recReport    recordType = 70 // stage → supervisor: a status
 	recExit      recordType = 71 // stage → supervisor, last
+	recWant      recordType = 72 // stage → supervisor: a frames link has no direct connection
+	recLink      recordType = 73 // supervisor → stage: it has; the connection comes with it
 )
 
 // stageLimit bounds what a stage says, supervisorLimit what a supervisor says.
 func stageLimit(t recordType) int {
 	switch t {
-	case recBeat, recLog, recReport, recExit:
+	case recBeat, recLog, recReport, recExit, recWant:
 		return MaxRecord
 	case recStats:
 		return MaxStats
@@ -37,7 +39,7 @@ func supervisorLimit(t recordType) int {
 	switch t {
 	case recConfigure:
 		return MaxConfiguration
-	case recStop, recBye:
+	case recStop, recBye, recLink:
 		return MaxRecord
 	}
 	return 0

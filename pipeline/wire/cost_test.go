@@ -36,7 +36,8 @@ func (h *hop) one(tb testing.TB, p *pipeline.FramePool, w pipeline.Wish, sequenc
 	got[0].Release()
 }
 
-// hops are the ways to measure. direct is a connection of its own between two boxes under one kernel.
+// hops are the ways to measure: direct is a connection of its own between two boxes under one kernel,
+// wire is from a box to the supervisor, supervisor from box to box through it: two wires.
 var hops = []struct {
 	name string
 	open func(tb testing.TB, w pipeline.Wish) *hop
@@ -51,6 +52,8 @@ var hops = []struct {
 	{"direct-tcp", func(tb testing.TB, w pipeline.Wish) *hop { return direct(tb, w, tcpPair) }},
 	{"wire-unix", func(tb testing.TB, w pipeline.Wish) *hop { return wired(tb, w, "unix") }},
 	{"wire-tcp", func(tb testing.TB, w pipeline.Wish) *hop { return wired(tb, w, "tcp") }},
+	{"supervisor-unix", func(tb testing.TB, w pipeline.Wish) *hop { return throughSupervisor(tb, w, "unix") }},
+	{"supervisor-tcp", func(tb testing.TB, w pipeline.Wish) *hop { return throughSupervisor(tb, w, "tcp") }},
 }
 
 func direct(tb testing.TB, w pipeline.Wish, pair func(testing.TB) (net.Conn, net.Conn)) *hop {
@@ -74,6 +77,15 @@ func wired(tb testing.TB, w pipeline.Wish, way string) *hop {
 	return &hop{output, inbox}
 }
 
+func throughSupervisor(tb testing.TB, w pipeline.Wish, way string) *hop {
+	c := couplesBy(tb, way, nil)
+	_, links := c.model.stage.Inbox()
+	links[0].Open(w)
+	output := c.capture.stage.FrameOutputs()[0]
+	until(tb, "the link is open", func() bool { return output.Wish() != nil && output.Wish().Width == w.Width })
+	return &hop{output, c.inbox}
+}
+
 // TestAFrameCostsNoMemory counts what one frame allocates on its way, both ends together. A
 // connection of its own costs nothing; through a wire the multiplexer costs a few small pieces for
 // each of its frames of at most 256 KiB, and never anything of the size of the picture.
@@ -83,7 +95,7 @@ func TestAFrameCostsNoMemory(t *testing.T) {
 	}
 	w := costSizes[0].wish
 	for _, h := range hops {
-		most := map[string]float64{"wire-unix": 16, "wire-tcp": 16}[h.name]
+		most := map[string]float64{"wire-unix": 16, "wire-tcp": 16, "supervisor-unix": 32, "supervisor-tcp": 32}[h.name]
 		t.Run(h.name, func(t *testing.T) {
 			way := h.open(t, w)
 			room, n := make([]*pipeline.Frame, 0, 1), uint64(0)

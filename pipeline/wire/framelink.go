@@ -12,12 +12,12 @@ import (
 )
 
 // takeFrames keeps a frames link open from the other side while link wishes for frames, anew with
-// every wish, until the session ends.
+// every wish, until the session ends. While it has a direct connection it needs none of this one.
 func (s *session) takeFrames(name string, link *pipeline.FrameLink, clock *Clock) {
 	tick := time.NewTicker(wishEvery)
 	defer tick.Stop()
 	for s.ctx.Err() == nil {
-		if wish := link.Wish(); wish != nil {
+		if wish := link.Wish(); wish != nil && !s.straight[name].live() {
 			if err := s.takeWished(name, link, wish, clock); err != nil {
 				s.fail(fmt.Errorf("frames link %q: %w", name, err))
 				return
@@ -46,7 +46,7 @@ func (s *session) takeWished(name string, link *pipeline.FrameLink, wish *pipeli
 	defer stream.Close()
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	s.work.Go(func() { awaitChange(ctx, link, wish); cancel() })
+	s.work.Go(func() { awaitChange(ctx, link, wish, s.straight[name]); cancel() })
 	err = ReceiveFrames(ctx, stream, link, *wish, clock)
 	for _, breach := range []error{ErrMalformed, ErrTooLarge} {
 		if errors.Is(err, breach) {
@@ -56,11 +56,11 @@ func (s *session) takeWished(name string, link *pipeline.FrameLink, wish *pipeli
 	return nil
 }
 
-// awaitChange returns when link wishes for something else, or nothing.
-func awaitChange(ctx context.Context, link *pipeline.FrameLink, wish *pipeline.Wish) {
+// awaitChange returns when link wishes for something else, or nothing, or has a direct connection.
+func awaitChange(ctx context.Context, link *pipeline.FrameLink, wish *pipeline.Wish, direct *straight) {
 	tick := time.NewTicker(wishEvery)
 	defer tick.Stop()
-	for link.Wish() == wish {
+	for link.Wish() == wish && !direct.live() {
 		select {
 		case <-ctx.Done():
 			return

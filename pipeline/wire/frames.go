@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync"
 	"time"
 
 	"sightline/pipeline"
@@ -27,26 +26,26 @@ type FrameOutput struct {
 	link  *pipeline.FrameLink
 	drops pipeline.Drops
 
-	turn sync.Mutex // held by the wire that has it open
+	turn chan struct{} // holds a token while nobody has it open
 }
 
 // NewFrameOutput returns the output of a source to a consumer. What is dropped on the way is counted
 // in stats for both.
 func NewFrameOutput(source, consumer string, stats *pipeline.Stats) *FrameOutput {
 	inbox := pipeline.NewInbox(consumer, stats)
-	return &FrameOutput{inbox: inbox, link: inbox.Link(source), drops: stats.Drops(consumer, source)}
+	o := &FrameOutput{inbox: inbox, link: inbox.Link(source), drops: stats.Drops(consumer, source), turn: make(chan struct{}, 1)}
+	o.turn <- struct{}{}
+	return o
 }
 
 // Link is where the producer puts frames, and reads what is wished for.
 func (o *FrameOutput) Link() *pipeline.FrameLink { return o.link }
 
-// Send serves one opening: it opens the link with the wish, sends the newest frame for every credit
-// read from conn, and shuts the link when conn or ctx ends. conn is a stream of a wire, or a
-// connection of its own between two boxes under one kernel. Times are converted by clock. It closes
-// conn, and returns nil when the consumer closed it.
+// Send serves one opening, once the one before has ended: it opens the link with the wish, sends the
+// newest frame for every credit read from conn, and shuts the link when conn or ctx ends. conn is a
+// stream of a wire, or a connection of its own between two boxes under one kernel. Times are converted
+// by clock. It closes conn, and returns nil when the consumer closed it.
 func (o *FrameOutput) Send(ctx context.Context, conn net.Conn, w pipeline.Wish, clock *Clock) error {
-	o.turn.Lock()
-	defer o.turn.Unlock()
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -57,15 +56,28 @@ func (o *FrameOutput) Send(ctx context.Context, conn net.Conn, w pipeline.Wish, 
 		cancel()
 		conn.SetWriteDeadline(time.Unix(1, 0)) //nolint:errcheck // wakes the writer; nothing to do if it is gone
 	}()
-	o.link.Open(w)
-	err := s.loop(ctx)
-	o.link.Shut()
+	err := o.whenFree(ctx, func() error {
+		o.link.Open(w)
+		defer o.link.Shut()
+		return s.loop(ctx)
+	})
 	conn.Close()
 	conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // wakes the reader
 	if read := <-reading; read != nil {
 		return read
 	}
 	return err
+}
+
+// whenFree does something once nobody else has the output open, unless ctx ends before.
+func (o *FrameOutput) whenFree(ctx context.Context, do func() error) error {
+	select {
+	case <-o.turn:
+	case <-ctx.Done():
+		return nil
+	}
+	defer func() { o.turn <- struct{}{} }()
+	return do()
 }
 
 type frameSender struct {

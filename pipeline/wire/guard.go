@@ -28,6 +28,7 @@ const (
 // trust), counts bytes, and joins the head of a frame with its body into one write.
 type guard struct {
 	conn   io.ReadWriteCloser
+	gather bool   // conn writes several pieces at once by itself
 	parity uint32 // of the numbers of streams that the other side opens
 	failed func(error)
 
@@ -44,6 +45,16 @@ type guard struct {
 	holds  bool
 	pieces [2][]byte
 	vector net.Buffers
+	joined []byte
+}
+
+func newGuard(conn io.ReadWriteCloser) *guard {
+	g := &guard{conn: conn}
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn, *giver, *taker:
+		g.gather = true
+	}
+	return g
 }
 
 // rate counts events in windows of one second.
@@ -140,6 +151,12 @@ func (g *guard) Write(p []byte) (int, error) {
 		return n, err
 	}
 	g.holds = false
+	if files, ok := g.conn.(*giver); !g.gather || ok && files.waiting() {
+		g.joined = append(append(g.joined[:0], g.held[:]...), p...)
+		n, err := g.conn.Write(g.joined)
+		g.sent.Add(uint64(n))
+		return max(n-muxHead, 0), err
+	}
 	g.pieces = [2][]byte{g.held[:], p}
 	g.vector = g.pieces[:]
 	n, err := g.vector.WriteTo(g.conn)

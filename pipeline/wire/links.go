@@ -17,6 +17,9 @@ type Ends struct {
 	FramesOut  map[string]*FrameOutput        // what the other side may ask for
 	ResultsIn  map[string]*Inlet              // where messages from the other side are delivered
 	ResultsOut map[string]*Outbox             // what is sent to the other side
+	// Direct are the frames links, by their names in FramesIn or FramesOut, whose frames go from box
+	// to box where they can; of a supervisor only.
+	Direct map[string]*Direct
 }
 
 // check holds the links of a stage to what its kind may have: nothing but results goes into a publish

@@ -21,11 +21,19 @@ type session struct {
 	guard *guard
 	log   *slog.Logger
 	work  sync.WaitGroup
+
+	taker    *taker               // what files come by, of a stage; nil where none can
+	straight map[string]*straight // direct links, of a stage
 }
 
 // newSession begins to multiplex. The stage's side is the client: its streams have odd numbers.
 func newSession(ctx context.Context, conn io.ReadWriteCloser, stage bool, log *slog.Logger) (*session, error) {
-	s := &session{guard: &guard{conn: conn}, log: log}
+	s := &session{log: log}
+	if unix, ok := conn.(*net.UnixConn); ok && stage {
+		s.taker = newTaker(unix)
+		conn = s.taker
+	}
+	s.guard = newGuard(conn)
 	s.ctx, s.end = context.WithCancelCause(ctx)
 	s.guard.failed = s.end
 	if !stage {

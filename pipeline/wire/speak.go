@@ -14,7 +14,8 @@ import (
 
 // speak sends heartbeats, statuses, statistics, logs and the exit until the wire ends. It is the only
 // writer of the control stream.
-func (st *Stage) speak(ctx context.Context, control net.Conn) error {
+func (st *Stage) speak(s *session, control net.Conn) error {
+	ctx := s.ctx
 	beat, stats := time.NewTicker(beatEvery), time.NewTicker(statsEvery)
 	defer beat.Stop()
 	defer stats.Stop()
@@ -34,7 +35,7 @@ func (st *Stage) speak(ctx context.Context, control net.Conn) error {
 			err = st.sendStats(control)
 		case <-st.wake:
 			if !said {
-				said, err = st.sendNews(control)
+				said, err = st.sendNews(s, control)
 			}
 		}
 		if err != nil {
@@ -77,8 +78,11 @@ func (st *Stage) sendStats(control net.Conn) error {
 	return writeRecord(control, recStats, body)
 }
 
-// sendNews sends what has changed: statuses, logs, and after the last of them the exit.
-func (st *Stage) sendNews(control net.Conn) (exited bool, err error) {
+// sendNews sends what has changed: links without a direct connection, statuses, logs, and after the last of them the exit.
+func (st *Stage) sendNews(s *session, control net.Conn) (exited bool, err error) {
+	if err := st.sayWanted(s, control); err != nil {
+		return false, err
+	}
 	for {
 		status, ok := st.untold()
 		if !ok {
@@ -134,6 +138,9 @@ type stageLinks struct {
 	inputs  *pipeline.ResultLink
 	results []*pipeline.ResultLink
 
+	straight map[string]*straight // by the link's name
+	direct   sync.WaitGroup       // of those that have a connection
+
 	stop chan struct{} // closed when no more results come
 	feed sync.WaitGroup
 }
@@ -146,14 +153,17 @@ func (l *stageLinks) make(st *Stage, c Configuration) {
 	l.stop = make(chan struct{})
 	l.ends = Ends{FramesIn: map[string]*pipeline.FrameLink{}, FramesOut: map[string]*FrameOutput{},
 		ResultsIn: map[string]*Inlet{}, ResultsOut: map[string]*Outbox{}}
+	l.straight = map[string]*straight{}
 	l.inbox = pipeline.NewInbox(c.Stage, st.stats)
 	for _, name := range c.Links.FramesIn {
 		link := l.inbox.Link(name)
 		l.frames, l.ends.FramesIn[name] = append(l.frames, link), link
+		l.straight[name] = &straight{name: name, serve: takeStraight(name, link)}
 	}
 	for _, name := range c.Links.FramesOut {
 		output := NewFrameOutput(c.Stage, name, st.stats)
 		l.outputs, l.ends.FramesOut[name] = append(l.outputs, output.Link()), output
+		l.straight[name] = &straight{name: name, serve: giveStraight(output)}
 	}
 	l.inputs = pipeline.NewResultLink(resultsHeld)
 	for _, name := range c.Links.ResultsIn {

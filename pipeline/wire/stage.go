@@ -147,8 +147,9 @@ func (st *Stage) begin(s *session) error {
 		return err
 	}
 	s.work.Go(func() { st.endOn(s, st.clock.keep(s.ctx, clock)) })
-	s.work.Go(func() { st.endOn(s, st.listen(control)) })
-	s.work.Go(func() { st.endOn(s, st.speak(s.ctx, control)) })
+	s.work.Go(func() { st.endOn(s, st.listen(s, control)) })
+	s.work.Go(func() { st.endOn(s, st.speak(s, control)) })
+	s.straight = st.links.straight
 	s.start(&st.links.ends, st.clock)
 	s.work.Go(func() { s.accept(st.handle(s)) })
 	st.mu.Lock()
@@ -212,7 +213,7 @@ func (st *Stage) handle(s *session) func(*yamux.Stream, opening) error {
 }
 
 // listen reads what the supervisor says after the configuration.
-func (st *Stage) listen(control net.Conn) error {
+func (st *Stage) listen(s *session, control net.Conn) error {
 	for {
 		t, body, err := readRecord(control, nil, supervisorLimit)
 		if err != nil {
@@ -232,6 +233,10 @@ func (st *Stage) listen(control net.Conn) error {
 			})
 		case recBye:
 			st.byeOnce.Do(func() { close(st.bye) })
+		case recLink:
+			if err := st.take(s, body); err != nil {
+				return err
+			}
 		default:
 			return fmt.Errorf("record of type %d: %w", t, ErrUnexpected)
 		}
@@ -293,6 +298,7 @@ func (st *Stage) report(s pipeline.Status) {
 // last log, statistics and the exit, waits until the supervisor heard of it, and ends the wire.
 // When ctx ends before that, the rest is let go, and the error says so.
 func (st *Stage) Finish(ctx context.Context, err error) error {
+	defer st.links.direct.Wait()
 	defer st.end()
 	lost := st.links.drain(ctx)
 	e := &Exit{}

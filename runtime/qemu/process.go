@@ -103,6 +103,9 @@ func exitOf(status syscall.WaitStatus, known bool) driver.Exit {
 // ID returns the box's.
 func (p *Process) ID() string { return p.record.ID }
 
+// PID returns QEMU's process ID.
+func (p *Process) PID() int { return p.record.PID }
+
 // Done is closed when QEMU has ended and all that belonged to it is removed. What a Pipe has is
 // still to be read, up to its end.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -206,7 +209,7 @@ func (p *Process) kill() { _ = p.Kill() } // it may have ended
 
 // Sample returns what QEMU has used.
 func (p *Process) Sample(context.Context) (driver.Usage, error) {
-	stat, err := outlive.ReadStat(p.PID)
+	stat, err := outlive.ReadStat(p.record.PID)
 	if err != nil || stat.Started != p.Started || stat.Dead() {
 		return driver.Usage{}, fmt.Errorf("measure box %q: it has ended", p.record.ID)
 	}

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,8 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
 	"sightline/runtime/cgroup"
 	"sightline/runtime/driver"
@@ -23,6 +24,7 @@ const (
 	initVariable    = "SIGHTLINE_TEST_INIT"
 	guestVariable   = "SIGHTLINE_TEST_GUEST" // an unpacked kernel package, see scripts/setup
 	machineVariable = "SIGHTLINE_TEST_MACHINE"
+	stageVariable   = "SIGHTLINE_TEST_STAGE"
 )
 
 func TestMain(m *testing.M) {
@@ -43,6 +45,13 @@ func tested(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if os.Getenv(initVariable) != "" {
+		return m.Run() // as another user
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		fmt.Println(err)
+		return 1
+	}
 	for _, arch := range []string{"amd64", "arm64"} {
 		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, arch), "sightline/cmd/init")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+arch)
@@ -91,7 +100,7 @@ func left(spec driver.Spec) []string {
 
 func harness() drivertest.Harness {
 	return drivertest.Harness{
-		New: newDriver, Left: left, TellsExit: true, Patience: 2 * time.Minute,
+		New: newDriver, Left: left, TellsExit: true, Patience: stagePatience, Stage: os.Getenv(stageVariable),
 		Skip: map[string]string{
 			"a box gets no more of the processors than it may": "inside a guest a processor that the host takes away seems to be there; TestAGuestGetsNoMoreOfTheProcessors measures from outside",
 		},
@@ -99,3 +108,38 @@ func harness() drivertest.Harness {
 }
 
 func TestDriver(t *testing.T) { drivertest.Run(t, harness()) }
+
+// TestDriverOfAUserWithoutPrivileges runs what differs for a supervisor that isn't root.
+func TestDriverOfAUserWithoutPrivileges(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become other users")
+	}
+	if p := newDriver().Probe(t.Context()); p.Err != nil {
+		t.Skip(p.Err)
+	}
+	dir, err := os.MkdirTemp("", "suite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	const nobody = 65534
+	stage := filepath.Join(dir, "stage")
+	if err := errors.Join(os.Rename(drivertest.BuildStage(t, ""), stage), os.Chmod(stage, 0o755), os.Chown(dir, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	guest := filepath.Join(dir, "guest") // where the repository is, the user may not come
+	if from := os.Getenv(guestVariable); from != "" {
+		if err := os.CopyFS(guest, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.v", "-test.run=^TestDriver$/^(a_box_says|a_box_outlives|a_limit)", "-test.timeout=9m")
+	command.Dir = dir
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, stageVariable + "=" + stage, initVariable + "=" + os.Getenv(initVariable), guestVariable + "=" + guest}
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+	t.Logf("as user %d:\n%s", nobody, out)
+}

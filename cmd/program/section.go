@@ -20,10 +20,16 @@ const inlinePassword = "password"
 // secretLimit is the most bytes of a file that a section names.
 const secretLimit = 1 << 20
 
-// EncodeSource returns the section of a capture stage as its program reads it, with what the files
+// Encoder makes the sections that stages in boxes are told.
+type Encoder struct {
+	// ReadFile reads what sections name; nil reads files of this machine, of at most 1 MiB.
+	ReadFile func(name string) ([]byte, error)
+}
+
+// Source returns the section of a capture stage as its program reads it, with what the files
 // that it names hold. The section itself holds no secret.
-func EncodeSource(c sources.Config) (json.RawMessage, map[string]pipeline.Secret, error) {
-	var s secrets
+func (e Encoder) Source(c sources.Config) (json.RawMessage, map[string]pipeline.Secret, error) {
+	s := secrets{read: e.ReadFile}
 	if c.RTSP != nil {
 		r := *c.RTSP
 		s.password(&r.Password, &r.PasswordFile)
@@ -33,16 +39,16 @@ func EncodeSource(c sources.Config) (json.RawMessage, map[string]pipeline.Secret
 	return s.encode(c)
 }
 
-// EncodeModel returns the section of a classify stage. Paths in it mean nothing to the stage: its
+// Model returns the section of a classify stage. Paths in it mean nothing to the stage: its
 // model is in its closure.
-func EncodeModel(c models.Config) (json.RawMessage, map[string]pipeline.Secret, error) {
-	var s secrets
+func (e Encoder) Model(c models.Config) (json.RawMessage, map[string]pipeline.Secret, error) {
+	s := secrets{read: e.ReadFile}
 	return s.encode(c)
 }
 
-// EncodeSink returns the section of a publish stage, as EncodeSource does.
-func EncodeSink(c sinks.Config) (json.RawMessage, map[string]pipeline.Secret, error) {
-	var s secrets
+// Sink returns the section of a publish stage, as Source does.
+func (e Encoder) Sink(c sinks.Config) (json.RawMessage, map[string]pipeline.Secret, error) {
+	s := secrets{read: e.ReadFile}
 	if c.MQTT != nil {
 		m := *c.MQTT
 		s.password(&m.Password, &m.PasswordFile)
@@ -56,6 +62,7 @@ func EncodeSink(c sinks.Config) (json.RawMessage, map[string]pipeline.Secret, er
 
 // secrets collects what a section refers to.
 type secrets struct {
+	read   func(name string) ([]byte, error)
 	byName map[string]pipeline.Secret
 	err    error
 }
@@ -81,7 +88,11 @@ func (s *secrets) file(name string) {
 	if name == "" || s.err != nil {
 		return
 	}
-	data, err := readSecret(name)
+	read := s.read
+	if read == nil {
+		read = ReadFile
+	}
+	data, err := read(name)
 	if err != nil {
 		s.err = fmt.Errorf("read what the section names: %w", err)
 		return
@@ -89,7 +100,8 @@ func (s *secrets) file(name string) {
 	s.add(name, pipeline.NewSecret(string(data)))
 }
 
-func readSecret(name string) ([]byte, error) {
+// ReadFile reads a file that a section names: a regular one of at most 1 MiB.
+func ReadFile(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err

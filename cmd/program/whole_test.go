@@ -261,6 +261,7 @@ type whole struct {
 	stageLog *log
 
 	mu       sync.Mutex
+	through  *pipeline.FrameLink // for frames that go through the supervisor
 	states   map[wire.Kind]pipeline.State
 	analysed uint64
 	exits    []wire.Exit
@@ -280,13 +281,13 @@ func newWhole(t *testing.T, cameraURL, brokerURL string) *whole {
 		return wire.Configuration{Device: "dev", Section: section, Secrets: secrets}
 	}
 	w.sections = map[wire.Kind]wire.Configuration{
-		wire.Capture: configuration(program.EncodeSource(sources.Config{
+		wire.Capture: configuration(program.Encoder{}.Source(sources.Config{
 			RTSP:      &sources.RTSP{URL: cameraURL, Username: "viewer", Password: pipeline.NewSecret(cameraPassword), Transport: "auto", Stall: time.Second},
 			Decoder:   "auto",
 			Staleness: time.Minute,
 		})),
-		wire.Classify: configuration(program.EncodeModel(models.Config{Inputs: []string{"capture"}, Model: program.BuiltInGate, Provider: "cpu", Batch: models.Batch{Max: 1}})),
-		wire.Publish: configuration(program.EncodeSink(sinks.Config{
+		wire.Classify: configuration(program.Encoder{}.Model(models.Config{Inputs: []string{"capture"}, Model: program.BuiltInGate, Provider: "cpu", Batch: models.Batch{Max: 1}})),
+		wire.Publish: configuration(program.Encoder{}.Sink(sinks.Config{
 			Inputs: []string{"classify"},
 			MQTT:   &sinks.MQTT{URL: brokerURL, Prefix: "sightline", Username: "device", PasswordFile: file, QoS: 1, KeepAlive: time.Minute, Timeout: 5 * time.Second},
 			Spool:  sinks.Spool{MaxBytes: 1 << 20, MaxAge: time.Hour, Full: sinks.DropOldest},
@@ -311,11 +312,15 @@ func host(url string) string {
 func (w *whole) options() map[wire.Kind]wire.BoxOptions {
 	stats := pipeline.NewStats()
 	frames := wire.NewFrameOutput("capture", "classify", stats)
-	results := wire.NewOutbox(nil)
+	results, direct := wire.NewOutbox(nil), &wire.Direct{}
+	w.note(func() { w.through = frames.Link() })
 	ends := map[wire.Kind]wire.Ends{
-		wire.Capture:  {FramesIn: map[string]*pipeline.FrameLink{"classify": frames.Link()}},
-		wire.Classify: {FramesOut: map[string]*wire.FrameOutput{"capture": frames}, ResultsIn: map[string]*wire.Inlet{"results": wire.Relay(results)}},
-		wire.Publish:  {ResultsOut: map[string]*wire.Outbox{"results": results}},
+		wire.Capture: {FramesIn: map[string]*pipeline.FrameLink{"classify": frames.Link()}, Direct: map[string]*wire.Direct{"classify": direct}},
+		wire.Classify: {
+			FramesOut: map[string]*wire.FrameOutput{"capture": frames}, Direct: map[string]*wire.Direct{"capture": direct},
+			ResultsIn: map[string]*wire.Inlet{"results": wire.Relay(results)},
+		},
+		wire.Publish: {ResultsOut: map[string]*wire.Outbox{"results": results}},
 	}
 	all := map[wire.Kind]wire.BoxOptions{}
 	for kind, kid := range w.kids {
@@ -372,6 +377,11 @@ func TestThreeProgramsAreAPipelineAndOutliveTheirSupervisor(t *testing.T) {
 	w.start(t, wire.Publish, wire.Classify, wire.Capture)
 	s := w.supervise(t)
 	until(t, "results flow", func() bool { return seen.count() >= 5 })
+	until(t, "frames go past the supervisor", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.through.Wish() == nil
+	})
 	for round := range 3 {
 		s.kill()
 		s.work.Wait()

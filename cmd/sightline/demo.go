@@ -79,7 +79,7 @@ func demoDocument(site *demo.Site, box string) *document {
 // between runs the demo's pipeline between its camera and its broker.
 func between(c *cobra.Command, site *demo.Site, length time.Duration, box string) (err error) {
 	out := c.OutOrStdout()
-	w := work{document: demoDocument(site, box), library: libraryOf(c), stdout: out}
+	w := work{document: demoDocument(site, box), builder: builderOf(c), stdout: out}
 	if w.pipeline, err = w.document.parse(); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"sightline/cmd/program"
 	"sightline/cmd/sightline/join"
 	"sightline/configs"
 )
@@ -15,11 +16,13 @@ import (
 // document is a pipeline file with all that its meaning depends on: it can be read again at a boot,
 // without the file, the environment and the flags that it was first read with.
 type document struct {
-	File      string                  `json:"file"` // its name, for messages
-	Folder    string                  `json:"folder"`
-	Text      string                  `json:"text"`
-	Variables map[string]string       `json:"variables,omitempty"` // of the environment, as far as the file was found to use them
-	Closures  map[string]join.Closure `json:"closures,omitempty"`  // by stage; nil: not made yet
+	File      string            `json:"file"` // its name, for messages
+	Folder    string            `json:"folder"`
+	Text      string            `json:"text"`
+	Variables map[string]string `json:"variables,omitempty"` // of the environment, as far as the file was found to use them
+	// Files are what the file names of passwords and certificates, as they were when it was first planned.
+	Files    map[string][]byte       `json:"files,omitempty"`
+	Closures map[string]join.Closure `json:"closures,omitempty"` // by stage; nil: not made yet
 }
 
 // newDocument reads a pipeline file as configs.Load does.
@@ -62,10 +65,27 @@ func (d *document) noting() func(string) (string, bool) {
 	}
 }
 
-// parse reads the document as it was first read.
+// readFile reads a file that the pipeline names, and keeps it.
+func (d *document) readFile(name string) ([]byte, error) {
+	if data, ok := d.Files[name]; ok {
+		return data, nil
+	}
+	data, err := program.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if d.Files == nil {
+		d.Files = map[string][]byte{}
+	}
+	d.Files[name] = data
+	return data, nil
+}
+
+// parse reads the document as it was first read. One whose closures were made needs no file of those
+// that it names any more.
 func (d *document) parse() (*configs.Pipeline, error) {
 	p, err := configs.Parse(d.File, []byte(d.Text), configs.Options{
-		BuiltIn: builtInModels(), Folder: d.Folder,
+		BuiltIn: builtInModels(), Folder: d.Folder, Elsewhere: d.Closures != nil,
 		Env: func(name string) (string, bool) { value, ok := d.Variables[name]; return value, ok },
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sightline/cmd/sightline/closures"
 	"sightline/configs"
 	"sightline/configs/strict"
 	"sightline/runtime/supervisor"
@@ -71,7 +72,7 @@ func runCommand(c *cobra.Command, args []string, service bool) error {
 	if err != nil {
 		return err
 	}
-	w := work{library: libraryOf(c), stdout: c.OutOrStdout()}
+	w := work{builder: builderOf(c), stdout: c.OutOrStdout()}
 	var unusable error
 	if len(args) > 0 {
 		w.document, w.pipeline, unusable = newDocument(args[0], c.Flags())
@@ -113,7 +114,7 @@ func runCommand(c *cobra.Command, args []string, service bool) error {
 type work struct {
 	pipeline *configs.Pipeline
 	document *document
-	library  string // ONNX Runtime
+	builder  closures.Builder
 	stdout   io.Writer
 	table    *parts                            // nil: the ordinary one
 	began    func(*station, *web.Server) error // is called before anything runs; may be nil
@@ -135,11 +136,11 @@ func (w *work) logger(out io.Writer) (*slog.LevelVar, *slog.Logger, error) {
 
 // in opens the state folder for do, and closes it and ONNX Runtime after it.
 func (w *work) in(dir string, log *slog.Logger, do func(*station) error) error {
-	table, closeParts := newParts(w.library, w.stdout)
+	table, closeParts := newParts(w.builder.Library, w.stdout)
 	if w.table != nil {
 		table = *w.table
 	}
-	s, err := openStation(dir, w.library, table, log)
+	s, err := openStation(dir, w.builder, table, log)
 	if err != nil {
 		return errors.Join(err, closeParts())
 	}
@@ -219,7 +220,7 @@ func tell(log *slog.Logger, report supervisor.Report) {
 
 // runPipeline runs a document with a table of parts until ctx ends, with a state folder of its own.
 func runPipeline(ctx context.Context, d *document, table parts, log *slog.Logger) (err error) {
-	w := work{document: d, table: &table}
+	w := work{document: d, table: &table, builder: closures.Builder{BuiltIn: builtInModels()}}
 	if w.pipeline, err = d.parse(); err != nil {
 		return err
 	}

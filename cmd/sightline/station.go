@@ -49,14 +49,14 @@ type station struct {
 }
 
 // openStation opens the state folder. What ran in it goes on until a plan is applied.
-func openStation(dir, library string, table parts, log *slog.Logger) (*station, error) {
+func openStation(dir string, builder closures.Builder, table parts, log *slog.Logger) (*station, error) {
 	kept, err := store.Open(filepath.Join(dir, "closures"))
 	if err != nil {
 		return nil, err
 	}
 	s := &station{
 		dir: dir, store: kept, log: log, board: &web.Board{Version: version, Began: time.Now()},
-		builder: closures.Builder{Library: library, BuiltIn: builtInModels()},
+		builder: builder,
 	}
 	s.site = &join.Site{
 		Board: s.board, Places: places{table}, Log: log, Records: s.records, Refused: s.refused,
@@ -88,7 +88,7 @@ func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *doc
 		}
 	}
 	s.useDrivers(p.Runtime)
-	stages, err := s.site.Plan(p, d.Closures)
+	stages, err := s.site.Plan(p, d.Closures, d.readFile)
 	if err != nil {
 		return supervisor.Report{}, err
 	}
@@ -199,7 +199,7 @@ func (s *station) wireOf(text json.RawMessage, stage string) (supervisor.Wire, e
 	if err != nil {
 		return nil, err
 	}
-	stages, err := s.site.Plan(p, d.Closures)
+	stages, err := s.site.Plan(p, d.Closures, d.readFile)
 	if err != nil {
 		return nil, err
 	}

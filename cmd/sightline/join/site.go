@@ -82,11 +82,11 @@ type Closure struct {
 	GPU    bool   `json:"gpu,omitempty"` // the box must be given the GPU
 }
 
-// Plan makes the stages of a pipeline, and joins them. closures are those of stages
-// in boxes, by name.
-func (s *Site) Plan(p *configs.Pipeline, closures map[string]Closure) ([]supervisor.Stage, error) {
+// Plan makes the stages of a pipeline, and joins them. closures are those of stages in boxes, by name;
+// read reads the files that their sections name.
+func (s *Site) Plan(p *configs.Pipeline, closures map[string]Closure, read func(name string) ([]byte, error)) ([]supervisor.Stage, error) {
 	s.prepare()
-	b := &planner{Site: s, p: p, closures: closures}
+	b := &planner{Site: s, p: p, closures: closures, encoder: program.Encoder{ReadFile: read}}
 	for _, name := range slices.Sorted(maps.Keys(p.Sinks)) {
 		b.add(wire.Publish, name, b.publish)
 	}
@@ -130,6 +130,7 @@ type planner struct {
 	*Site
 	p        *configs.Pipeline
 	closures map[string]Closure
+	encoder  program.Encoder
 	stages   []supervisor.Stage
 	problems []error
 }
@@ -241,7 +242,7 @@ func (b *planner) env(name string, stats *pipeline.Stats, grants []grant.Endpoin
 
 func (b *planner) publish(name string) (part, error) {
 	c := b.p.Sinks[name]
-	m, err := encoded(program.EncodeSink(c))
+	m, err := encoded(b.encoder.Sink(c))
 	if err != nil {
 		return m, err
 	}
@@ -259,7 +260,7 @@ func (b *planner) publish(name string) (part, error) {
 
 func (b *planner) classify(name string) (part, error) {
 	c := b.p.Models[name]
-	m, err := encoded(program.EncodeModel(c))
+	m, err := encoded(b.encoder.Model(c))
 	if err != nil {
 		return m, err
 	}
@@ -303,12 +304,7 @@ func (b *planner) takers(model string) []Target {
 
 func (b *planner) capture(name string) (part, error) {
 	c := b.p.Sources[name]
-	if c.RTSP != nil && boxed(b.p, name) && c.RTSP.Transport == "auto" {
-		overTCP := *c.RTSP
-		overTCP.Transport = "tcp" // the only way out of a box
-		c.RTSP = &overTCP
-	}
-	m, err := encoded(program.EncodeSource(c))
+	m, err := encoded(b.encoder.Source(c))
 	if err != nil {
 		return m, err
 	}

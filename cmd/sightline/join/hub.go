@@ -50,6 +50,7 @@ type inbox struct {
 type crossing struct {
 	stats  *pipeline.Stats
 	output *wire.FrameOutput
+	direct wire.Direct // from box to box, where both are under this kernel
 }
 
 // outlet is the way of results and statuses to one publish stage.

@@ -266,11 +266,11 @@ func (b *planner) classify(name string) (part, error) {
 	}
 	if boxed(b.p, name) {
 		m.links = c.Inputs
-		m.ends.FramesOut = map[string]*wire.FrameOutput{}
+		m.ends.FramesOut, m.ends.Direct = map[string]*wire.FrameOutput{}, map[string]*wire.Direct{}
 		for _, source := range c.Inputs {
 			cross := b.hub.crossing(source, name)
 			m.cross = append(m.cross, cross)
-			m.ends.FramesOut[source] = cross.output
+			m.ends.FramesOut[source], m.ends.Direct[source] = cross.output, &cross.direct
 		}
 		m.ends.ResultsIn = map[string]*wire.Inlet{resultsLink: {Deliver: func(ctx context.Context, msg pipeline.Message, taken func()) error {
 			return b.hub.deliver(ctx, name, msg, taken)
@@ -313,7 +313,7 @@ func (b *planner) capture(name string) (part, error) {
 	}
 	var consumers []Target
 	var links []*pipeline.FrameLink
-	m.ends.FramesIn = map[string]*pipeline.FrameLink{}
+	m.ends.FramesIn, m.ends.Direct = map[string]*pipeline.FrameLink{}, map[string]*wire.Direct{}
 	for _, model := range slices.Sorted(maps.Keys(b.p.Models)) {
 		if !slices.Contains(b.p.Models[model].Inputs, name) {
 			continue
@@ -322,6 +322,9 @@ func (b *planner) capture(name string) (part, error) {
 		link := b.hub.toward(name, model, t.Boxed)
 		consumers, links = append(consumers, t), append(links, link)
 		m.ends.FramesIn[model] = link
+		if t.Boxed {
+			m.ends.Direct[model] = &b.hub.crossing(name, model).direct
+		}
 	}
 	m.links, m.stats = consumers, pipeline.NewStats()
 	m.place = func() (pipeline.Stage, error) {

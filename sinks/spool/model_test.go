@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sightline/pipeline"
 	"sightline/sinks"
 	"sightline/sinks/sinktest"
 )
@@ -45,6 +44,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 
 func (w *world) open() {
 	w.t.Helper()
+	w.disk.set(func(d *faultyDisk) { d.slow = time.Duration(w.random.IntN(3)*w.random.IntN(10)) * time.Millisecond })
 	w.q = &Disk{
 		Config: w.config, Memory: w.memory, enter: w.disk.enter, clocks: w.clocks,
 		Lost: func(why Loss, n int) { w.lost[why] += n },
@@ -114,11 +114,24 @@ func (w *world) deliver(n int) (got int) {
 			w.fatal("%d comes again", number)
 		}
 		if i < accept {
-			w.delivered[number], w.done[number], w.newest = true, true, number
+			w.delivered[number], w.done[number], w.newest = true, true, number // as of Ack
 		}
+	}
+	if n <= 1000 {
+		w.meanwhile()
 	}
 	w.q.Ack(accept)
 	return len(batch)
+}
+
+// meanwhile is what happens while a batch is on its way.
+func (w *world) meanwhile() {
+	if w.random.IntN(3) == 0 {
+		w.putSome(1 + w.random.IntN(60))
+	}
+	if w.random.IntN(2) == 0 {
+		time.Sleep(time.Duration(w.random.IntN(20)) * time.Millisecond)
+	}
 }
 
 // die ends the queue as a process ends that is killed.
@@ -225,42 +238,50 @@ func (w *world) step() {
 // Whatever happens, what was taken is delivered, in order, and what was delivered comes again only
 // after an end that nobody could prepare for.
 func TestNothingTakenIsLost(t *testing.T) {
-	for seed := range uint64(seeds(400)) {
-		if ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, seed)
-				w.open()
-				defer func() { w.q.Close() }()
-				for range 120 {
-					w.step()
-				}
-				w.settled()
-				w.sync()
-				if len(w.lost) > 0 && w.lost[LossFull]+w.lost[LossAge] > 0 {
-					w.fatal("lost %v", w.lost)
-				}
-				w.drain()
-				w.reopen()
-				if n := w.deliver(10); n != 0 {
-					w.fatal("%d come after all were delivered", n)
-				}
-				if err := w.q.Close(); err != nil {
-					w.fatal("close: %v", err)
-				}
-				var missing []uint64
-				for i := range w.taken {
-					if !w.delivered[i] {
-						missing = append(missing, i)
-					}
-				}
-				slices.Sort(missing)
-				if len(missing) > 0 {
-					w.fatal("never delivered: %v", missing)
-				}
-			})
-		}); !ok {
+	for seed := range uint64(seeds(120)) {
+		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { nothingTakenIsLost(t, seed) }) }) {
 			return
 		}
+	}
+}
+
+// FuzzLife is TestNothingTakenIsLost for as long as one likes.
+func FuzzLife(f *testing.F) {
+	f.Add(uint64(1000))
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		synctest.Test(t, func(t *testing.T) { nothingTakenIsLost(t, seed) })
+	})
+}
+
+func nothingTakenIsLost(t *testing.T, seed uint64) {
+	w := newWorld(t, seed)
+	w.open()
+	defer func() { w.q.Close() }()
+	for range 120 {
+		w.step()
+	}
+	w.settled()
+	w.sync()
+	if w.lost[LossFull]+w.lost[LossAge] > 0 {
+		w.fatal("lost %v", w.lost)
+	}
+	w.drain()
+	w.reopen()
+	if n := w.deliver(10); n != 0 {
+		w.fatal("%d come after all were delivered", n)
+	}
+	if err := w.q.Close(); err != nil {
+		w.fatal("close: %v", err)
+	}
+	var missing []uint64
+	for i := range w.taken {
+		if !w.delivered[i] {
+			missing = append(missing, i)
+		}
+	}
+	slices.Sort(missing)
+	if len(missing) > 0 {
+		w.fatal("never delivered: %v", missing)
 	}
 }
 
@@ -271,4 +292,57 @@ func seeds(n int) int {
 	return n
 }
 
-var _ pipeline.Message
+// ledger holds the queue to: put = delivered + waiting + lost.
+func (w *world) ledger() {
+	w.t.Helper()
+	waiting, _ := w.q.Size()
+	lost := 0
+	for _, n := range w.lost {
+		lost += n
+	}
+	if got := len(w.delivered) + waiting + lost; got != int(w.put) {
+		w.fatal("%d delivered, %d waiting and lost %v are %d, of %d put", len(w.delivered), waiting, w.lost, got, w.put)
+	}
+}
+
+// As long as the process lives, each result is delivered, waits, or is counted as lost, and the disk
+// holds no more than it may.
+func TestEachResultIsAccountedForWithinTheLimits(t *testing.T) {
+	for seed := range uint64(seeds(60)) {
+		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { accountedFor(t, seed) }) }) {
+			return
+		}
+	}
+}
+
+func accountedFor(t *testing.T, seed uint64) {
+	w := newWorld(t, seed)
+	w.config = sinks.Spool{MaxBytes: 64 << 10, MaxAge: 20 * time.Second, Full: sinks.DropOldest}
+	w.memory = 20 << 10
+	if seed%2 == 1 {
+		w.config.Full = sinks.RejectNew
+	}
+	w.open()
+	defer func() { w.q.Close() }()
+	for range 150 {
+		switch w.random.IntN(10) {
+		case 0, 1, 2, 3:
+			w.putSome(1 + w.random.IntN(60))
+		case 4, 5, 6:
+			w.deliver(1 + w.random.IntN(64))
+		case 7:
+			w.sync()
+		case 8:
+			time.Sleep(time.Duration(w.random.IntN(6000)) * time.Millisecond)
+		case 9:
+			w.weather()
+		}
+		w.ledger()
+	}
+	w.settled()
+	w.drain()
+	w.ledger()
+	if w.disk.most > int64(w.config.MaxBytes) {
+		w.fatal("%d bytes were on disk, of %d allowed", w.disk.most, w.config.MaxBytes)
+	}
+}

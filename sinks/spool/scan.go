@@ -31,7 +31,7 @@ type item struct {
 const scanBuffer = lineMost + 64<<10
 
 func newScanner(r io.ReaderAt, limit int64) *scanner {
-	return &scanner{r: r, limit: limit, buffer: make([]byte, scanBuffer)}
+	return &scanner{r: r, limit: limit}
 }
 
 // scan returns the next line or damage; what is in it lasts until the next call. At the end it returns
@@ -128,8 +128,12 @@ func (s *scanner) take(n int) (at int64) {
 
 // fill reads more into the buffer.
 func (s *scanner) fill() error {
-	copy(s.buffer, s.buffer[s.start:s.end])
-	s.start, s.end = 0, s.end-s.start
+	buffer := s.buffer
+	if left := s.limit - s.offset; len(buffer) < scanBuffer && int64(len(buffer)) < left {
+		buffer = make([]byte, min(scanBuffer, left))
+	}
+	s.end = copy(buffer, s.buffer[s.start:s.end])
+	s.start, s.buffer = 0, buffer
 	room := min(int64(len(s.buffer)-s.end), s.limit-s.offset-int64(s.end))
 	if room <= 0 {
 		return io.EOF

@@ -294,8 +294,8 @@ func (d *Disk) abandon(g *group) {
 // failed plans the next try.
 func (d *Disk) failed(g *group, err error, now time.Time) {
 	w := &d.writer
-	if n := len(d.journal.segments); g.fresh == nil && n > 0 {
-		d.journal.segments[n-1].sealed = true
+	if n := len(d.journal.segments); n > 0 {
+		d.journal.segments[n-1].sealed = true // its file is closed
 	}
 	w.tries++
 	w.next = now.Add(d.Retry.Wait(w.tries))

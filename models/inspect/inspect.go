@@ -1,17 +1,20 @@
-package check
+// Package inspect tells what can be told of a model file without running it.
+package inspect
 
 import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 
 	"sightline/models"
 	"sightline/models/catalogue"
 )
 
-// Inspection is what can be told of a model without running it.
-type Inspection struct {
+// Model is what can be told of a model without running it.
+type Model struct {
 	Path       string            `json:"path"`
 	Bytes      int               `json:"bytes"`
 	SHA256     string            `json:"sha256"`
@@ -51,9 +54,9 @@ type Guess struct {
 	Sure  bool   `json:"sure"` // the file itself says so
 }
 
-// Inspect looks at a model file, and at its card where there is one; card is as in models.CardFor. The error is that
+// File looks at a model file, and at its card where there is one; card is as in models.CardFor. The error is that
 // the file is not ONNX; that it is no classifier, or has no card that fits, is a Problem.
-func Inspect(file models.File, card string) (*Inspection, error) {
+func File(file models.File, card string) (*Model, error) {
 	d, err := models.Describe(file.Bytes)
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func Inspect(file models.File, card string) (*Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Inspection{
+	i := &Model{
 		Path: file.Path, Bytes: len(file.Bytes), SHA256: file.SHA256, Inputs: lines(d.Inputs), Outputs: lines(d.Outputs),
 		IR: a.IR, Opsets: opsets(a.Opsets), Program: a.Program, Graph: d.Graph, Document: a.Document,
 		Parameters: a.Parameters, Operators: a.Operators, Metadata: d.Properties,
@@ -105,10 +108,9 @@ func opsets(list []models.Opset) []string {
 
 func says(fit *models.Fit, card string, file models.File) *CardSays {
 	c := fit.Card
-	in := inputOf(c)
 	numbers := "bytes as they are"
 	if c.Scale != 0 {
-		numbers = in.span()
+		numbers = span(c)
 	}
 	resize := string(c.Resize)
 	if c.CropFraction != 1 {
@@ -122,6 +124,22 @@ func says(fit *models.Fit, card string, file models.File) *CardSays {
 		Wants:   fmt.Sprintf("%d×%d %s, %s, %s %s", fit.Width, fit.Height, c.Color, resize, fit.Input.Type, fit.Layout),
 		Classes: fmt.Sprintf("%d, from %q to %q", fit.Classes, fit.Labels[0], fit.Labels[len(fit.Labels)-1]),
 	}
+}
+
+// span is from where to where the numbers go that a picture's levels become.
+func span(c *models.Card) string {
+	low, high := math.Inf(1), math.Inf(-1)
+	for channel := range max(len(c.Mean), len(c.Std), 1) {
+		mean, std := 0.0, 1.0
+		if c.Mean != nil {
+			mean = c.Mean[channel]
+		}
+		if c.Std != nil {
+			std = c.Std[channel]
+		}
+		low, high = min(low, (0-mean)/std), max(high, (255/c.Scale-mean)/std)
+	}
+	return fmt.Sprintf("from %.3g to %.3g", low, high)
 }
 
 // guess says what the card of a model probably says.
@@ -161,7 +179,7 @@ func layout(in models.Tensor) Guess {
 
 // numbersOf goes by the habits of the programs that models are trained with: the file does not tell.
 func numbersOf(a *models.Anatomy) []Guess {
-	switch p := fold(a.Program); {
+	switch p := strings.ToLower(a.Program); {
 	case contains(p, "caffe"):
 		return []Guess{{"color", "bgr", "written by " + a.Program, false}, {"scale, mean", "1, [103.939, 116.779, 123.68]", "the habit of Caffe", false}}
 	case contains(p, "tf2onnx", "tensorflow", "keras"):
@@ -186,7 +204,7 @@ func activation(a *models.Anatomy, out models.Tensor) Guess {
 }
 
 // common lists the operators that are there most often.
-func (i *Inspection) common(most int) []string {
+func (i *Model) common(most int) []string {
 	names := slices.SortedFunc(maps.Keys(i.Operators), func(a, b string) int {
 		if i.Operators[a] != i.Operators[b] {
 			return i.Operators[b] - i.Operators[a]

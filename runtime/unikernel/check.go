@@ -1,6 +1,7 @@
 package unikernel
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -11,7 +12,8 @@ import (
 // Bounds of limits, in bytes and processors.
 const (
 	mib         = 1 << 20
-	leastMemory = 96 * mib // the kernel's caches take some 65 of them
+	leastMemory = 96 * mib  // the kernel's caches take some 65 of them
+	leastShared = 256 * mib // of a program with libraries: with half of it FFmpeg's never get loaded
 	leastCPUs   = 0.01
 	mostMemory  = 1 << 40
 )
@@ -36,16 +38,32 @@ func (h *host) check(spec driver.Spec) error {
 			Instead: "use in: process or in: container, or provider: cpu",
 		}
 	}
-	return h.checkLimits(spec.Limits)
+	least, err := least(spec)
+	if err != nil {
+		return fmt.Errorf("unikernel box %q: %w", spec.ID, err)
+	}
+	return h.checkLimits(spec.Limits, least)
 }
 
-func (h *host) checkLimits(limits driver.Limits) error {
+// least returns how much memory a guest needs to come up.
+func least(spec driver.Spec) (int64, error) {
+	m, err := spec.Files.Manifest(context.Background())
+	if err != nil {
+		return 0, err
+	}
+	if m.Interpreter != "" {
+		return leastShared, nil
+	}
+	return leastMemory, nil
+}
+
+func (h *host) checkLimits(limits driver.Limits, least int64) error {
 	refused := &driver.RefusedError{Driver: Name}
 	switch m, c, p := limits.Memory, limits.CPUs, limits.PIDs; {
-	case m != 0 && (m < leastMemory || m > mostMemory):
+	case m != 0 && (m < least || m > mostMemory):
 		refused.What = fmt.Sprintf("a limit of %d bytes of memory", m)
-		refused.Why = "the guest's kernel is part of it and keeps some 65MiB for itself"
-		refused.Instead = fmt.Sprintf("at least %dMiB, or use in: process or in: container", leastMemory/mib)
+		refused.Why = "the guest's kernel is part of it and keeps some 65MiB for itself, and libraries are pages of memory too"
+		refused.Instead = fmt.Sprintf("at least %dMiB, or use in: process or in: container", least/mib)
 	case c != 0 && (!(c >= leastCPUs) || c > 1):
 		refused.What = fmt.Sprintf("a limit of %g processors", c)
 		refused.Why, refused.Instead = "a unikernel has one processor", "cpus: 1, or use in: vm"

@@ -294,6 +294,26 @@ func TestAnImageIsMadeOnceAndATamperedOneRefused(t *testing.T) {
 	}
 }
 
+// An image of many files has a log of several parts.
+func TestABoxHasManyFiles(t *testing.T) {
+	d := works(t, "")
+	dir := t.TempDir()
+	for i := range 9000 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d", strings.Repeat("n", i%100), i)), []byte(fmt.Sprint("content ", i%10)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := drivertest.Closure(t, closure.Spec{Program: drivertest.BuildStage(t, ""), Data: []closure.Input{{From: dir, To: "/data"}}})
+	r := newRoom(t, "many", files)
+	r.start(d)
+	ask := r.hello()
+	for _, i := range []int{0, 4567, 8999} {
+		if got := ask(fmt.Sprintf("read /data/%s-%d", strings.Repeat("n", i%100), i)); got != fmt.Sprintf("%q", fmt.Sprint("content ", i%10)) {
+			t.Errorf("file %d is %s", i, got)
+		}
+	}
+}
+
 func TestABoxIsStoppedGently(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		t.Run(arch, func(t *testing.T) {

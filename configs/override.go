@@ -29,6 +29,7 @@ func Overrides() []Override {
 		{"log.level", "SIGHTLINE_LOG_LEVEL", "log-level", "debug, info, warn or error"},
 		{"log.format", "SIGHTLINE_LOG_FORMAT", "log-format", "text or json"},
 		{boxKey, "SIGHTLINE_RUNTIME_DEFAULT", "runtime-default", "box of the stages that name none: inline, process, container, vm or unikernel"},
+		{"runtime.vm.kernel", "SIGHTLINE_VM_KERNEL", "vm-kernel", "Linux kernel for vm boxes"},
 		{"grace", "SIGHTLINE_GRACE", "grace", "how long stages may finish when asked to stop, such as 10s"},
 	}
 }

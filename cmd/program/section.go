@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -127,7 +128,7 @@ func DecodeSection(section json.RawMessage, into any) error {
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("read the stage's section: %w", err)
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF {
 		return errors.New("read the stage's section: something comes after it")
 	}
 	return nil

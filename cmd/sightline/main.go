@@ -88,7 +88,7 @@ Exit status: 0 well, 1 failed, 2 bad configuration or command line.`,
 	})
 	root.PersistentFlags().String("onnxruntime", "", "path of libonnxruntime.so (default: $SIGHTLINE_ONNXRUNTIME, then the usual folders)")
 	root.PersistentFlags().String("stages", "", "folder of the stages' programs (default: $SIGHTLINE_STAGES, then beside this program)")
-	root.AddCommand(newRun(), newValidate(), newPlan(), newClosure(), newHealth(), newVersion(), newSchema())
+	root.AddCommand(newRun(), newValidate(), newPlan(), newClosure(), newModels(), newHealth(), newVersion(), newSchema())
 	root.AddCommand(newControl()...)
 	root.AddCommand(commands()...)
 	root.Args, root.RunE = unknown, func(c *cobra.Command, _ []string) error { return c.Help() }

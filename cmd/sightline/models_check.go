@@ -89,7 +89,7 @@ func (o modelCheck) run(c *cobra.Command, r *onnx.Runtime, file models.File, fit
 		Runtime: r, File: file, Card: fit.Card, Provider: onnx.Provider(o.provider), GPU: o.gpu, Top: max(o.top, 1), CacheDir: cacheFolder(),
 	}
 	errs := c.ErrOrStderr()
-	if isTerminal(errs) {
+	if overwritable(errs) {
 		checker.Progress = func(done, total int, what string) {
 			fmt.Fprintf(errs, "\r\x1b[Ktrying what may be meant, %d of %d: %s", done+1, total, what)
 			if done+1 == total {

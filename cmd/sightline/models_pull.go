@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"sightline/models/catalogue"
 )
@@ -50,7 +52,7 @@ a clone of it. A mirror need not be trusted.`,
 
 func pullModel(c *cobra.Command, p catalogue.Puller, e catalogue.Entry) error {
 	out := c.OutOrStdout()
-	progress := &pullBar{out: out, name: e.Name, terminal: isTerminal(out), shown: -1}
+	progress := &pullBar{out: out, name: e.Name, terminal: overwritable(out), shown: -1}
 	p.Report = func(step catalogue.Progress) { progress.step(step.Done, step.Total, step.Note) }
 	done, err := p.Pull(c.Context(), e)
 	progress.end()
@@ -66,6 +68,16 @@ func pullModel(c *cobra.Command, p catalogue.Puller, e catalogue.Entry) error {
 	}
 	_, err = fmt.Fprintf(out, "%s  %s: %s (%s)\n", e.Name, verb, done.Path, e.Licence)
 	return err
+}
+
+// overwritable tells whether lines written to out can be overwritten: whether it is a terminal.
+func overwritable(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // pullBar shows how far something is: on a terminal one line that is overwritten, elsewhere a line for every tenth.

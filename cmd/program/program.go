@@ -78,7 +78,7 @@ func (p Program) live(asked context.Context, address string, out io.Writer) erro
 	defer wires.close()
 	c, err := wires.stage.Configured(asked)
 	if err != nil {
-		return nil //nolint:nilerr // asked to stop before there was anything to do
+		return nil // asked to stop before there was anything to do
 	}
 	l := newLife(asked, wires.stage)
 	defer l.end()

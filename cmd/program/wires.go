@@ -46,7 +46,7 @@ func openWires(address string, o wire.StageOptions, out io.Writer) (*wires, erro
 func (w *wires) close() {
 	w.end()
 	<-w.done
-	w.way.Close() //nolint:errcheck // the program ends
+	w.way.Close()
 }
 
 func (w *wires) serve(ctx context.Context) {

@@ -48,7 +48,7 @@ func hear(conn net.Conn) (round uint64, size int64, err error) {
 			return round, size, fmt.Errorf("round %d differs after %d bytes", round, size)
 		}
 		if size += int64(n); err != nil {
-			return round, size, nil
+			return round, size, nil //nolint:nilerr // connections are cut
 		}
 	}
 }

@@ -36,5 +36,8 @@ func TestDriverOnDocker(t *testing.T) {
 }
 
 func TestDriverOnPodman(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute: -short leaves the suite to Docker")
+	}
 	drivertest.Run(t, harness(t, enginetest.Podman(t)))
 }

@@ -123,11 +123,11 @@ func (l *fileLog) open() bool {
 // read hands over the whole lines that are there.
 func (l *fileLog) read() {
 	lines := bufio.NewReaderSize(io.NewSectionReader(l.file, l.next, 1<<62-l.next), 64<<10)
-	at := l.next + int64(0)
+	at := l.next
+	l.begun = l.begun[:0] // is read again
 	for {
 		line, err := lines.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			l.begun = l.begun[:0] // is read again
 			return
 		}
 		at += int64(len(line))

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,7 +41,7 @@ type Engine struct {
 // Docker starts a Docker Engine. It skips the test, with the reason, where none can be started.
 func Docker(t testing.TB, options ...string) *Engine {
 	t.Helper()
-	e := open(t, "dockerd")
+	e := open(t, "dockerd", "docker")
 	settings := e.path("settings") // instead of those of this machine
 	if err := os.WriteFile(settings, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
@@ -63,7 +64,7 @@ func Podman(t testing.TB) *Engine {
 		"podman", "--root", e.path("root"), "--runroot", e.path("run"), "--tmpdir", e.path("tmp"),
 		"--cgroup-manager=cgroupfs", "--events-backend=file",
 	}
-	e.command = append(e.Client, "system", "service", "--time=0", e.Host)
+	e.command = slices.Concat(e.Client, []string{"system", "service", "--time=0", e.Host})
 	e.tidy = func() {
 		_, _ = e.Do("rm", "--all", "--force", "--time=0") // what can't be removed is found afterwards
 	}
@@ -72,13 +73,15 @@ func Podman(t testing.TB) *Engine {
 }
 
 // open makes the folder of an engine and has it removed, with all that the engine leaves.
-func open(t testing.TB, program string) *Engine {
+func open(t testing.TB, programs ...string) *Engine {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skipf("only root can start %s for a test", program)
+		t.Skipf("only root can start %s for a test", programs[0])
 	}
-	if _, err := exec.LookPath(program); err != nil {
-		t.Skipf("%v: make setup-test installs it", err)
+	for _, name := range programs {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("%v: make setup-test installs it (where Debian has its own package docker-cli, that too)", err)
+		}
 	}
 	dir, err := os.MkdirTemp("", "eng") // short: paths of sockets have at most 107 bytes
 	if err != nil {

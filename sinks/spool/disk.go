@@ -121,6 +121,7 @@ func (d *Disk) Open() error {
 	d.prepare()
 	err := d.load()
 	if errors.Is(err, errCannotCreate) {
+		d.writer.tries, d.writer.next = 1, time.Now().Add(d.Retry.Wait(1))
 		d.fail(err)
 	} else if err != nil {
 		return fmt.Errorf("open spool %q: %w", d.Folder, err)

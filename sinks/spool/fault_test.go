@@ -61,7 +61,7 @@ func (f *faultyDisk) enter(string) (folder, func() error, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.missing {
-		return nil, nil, errors.Join(errCannotCreate, syscall.EROFS)
+		return nil, nil, fmt.Errorf("%w: %w", errCannotCreate, syscall.EROFS)
 	}
 	if f.used {
 		return nil, nil, ErrInUse

@@ -49,7 +49,7 @@ var errCannotCreate = errors.New("the folder is not there and cannot be made")
 func enter(path string) (f folder, leave func() error, err error) {
 	if err := os.MkdirAll(path, folderPermissions); err != nil {
 		if _, missing := os.Stat(path); errors.Is(missing, fs.ErrNotExist) {
-			return nil, nil, errors.Join(errCannotCreate, err)
+			return nil, nil, fmt.Errorf("%w: %w", errCannotCreate, err)
 		}
 		return nil, nil, err
 	}

@@ -21,6 +21,7 @@ type world struct {
 	clocks *fakeClocks
 	config sinks.Spool
 	memory int64
+	delay  time.Duration
 	q      *Disk
 
 	put       uint64          // numbers 1 to put were put
@@ -46,7 +47,7 @@ func (w *world) open() {
 	w.t.Helper()
 	w.disk.set(func(d *faultyDisk) { d.slow = time.Duration(w.random.IntN(3)*w.random.IntN(10)) * time.Millisecond })
 	w.q = &Disk{
-		Config: w.config, Memory: w.memory, enter: w.disk.enter, clocks: w.clocks,
+		Config: w.config, Memory: w.memory, Delay: w.delay, enter: w.disk.enter, clocks: w.clocks,
 		Lost: func(why Loss, n int) { w.lost[why] += n },
 	}
 	w.newest, w.since = 0, w.put+1

@@ -205,7 +205,7 @@ func (d *Disk) addRoom(g *group) {
 		start, room = 0, 0
 	}
 	end := start + int64(g.lines)
-	if !g.lasting || g.lines >= roomBelow || end <= room {
+	if !g.lasting || g.lines >= roomBelow || end <= room || d.trouble != nil {
 		return
 	}
 	add := (min(end+roomAhead, d.segmentSize()) &^ (block - 1)) - end
@@ -242,11 +242,11 @@ func (d *Disk) write(g *group) error {
 		w.file, w.segment, w.offset, w.room = f, g.fresh, 0, 0
 	}
 	if _, err := w.file.WriteAt(w.buffer, w.offset); err != nil {
-		return fmt.Errorf("write %d results: %w", g.results, err)
+		return fmt.Errorf("write results: %w", err)
 	}
 	if g.lasting {
 		if err := w.file.Sync(); err != nil {
-			return fmt.Errorf("write %d results: %w", g.results, err)
+			return fmt.Errorf("write results: %w", err)
 		}
 	}
 	if g.fresh != nil {

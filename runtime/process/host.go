@@ -13,6 +13,7 @@ import (
 
 	"sightline/runtime/cgroup"
 	"sightline/runtime/driver"
+	"sightline/runtime/landlock"
 	"sightline/runtime/outlive"
 )
 
@@ -57,7 +58,7 @@ func (d *Driver) explore(ctx context.Context) (*host, error) {
 	if among == nil {
 		among = ways()
 	}
-	h := &host{landlock: landlockVersion(), seccomp: haveSeccomp()}
+	h := &host{landlock: landlock.Version(), seccomp: haveSeccomp()}
 	h.groups, h.limiting = cgroup.Find(d.unified)
 	var errs []error
 	for _, w := range among {

@@ -14,6 +14,7 @@ import (
 	"sightline/runtime/cgroup"
 	"sightline/runtime/driver"
 	"sightline/runtime/drivertest"
+	"sightline/runtime/landlock"
 	"sightline/runtime/outlive"
 )
 
@@ -95,7 +96,7 @@ func TestDriver(t *testing.T) {
 		h.Skip = map[string]string{"a box has its closure": "without a mount namespace it is the working directory, not the root"}
 		if os.Geteuid() != 0 {
 			h.Skip["a box can't dial the wire of another"] = "without a mount namespace it reaches all unix sockets that its user may dial; Probe says so"
-			if landlockVersion() < 6 {
+			if landlock.Version() < 6 {
 				h.Skip["a box can't end its supervisor"] = "signals are not kept in by this kernel"
 			}
 		}

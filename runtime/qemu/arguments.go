@@ -12,6 +12,8 @@ import (
 type arguments struct {
 	words []string
 	files []*os.File // from descriptor firstFile
+
+	loaded []*os.File // those that QEMU opens once more
 }
 
 // firstFile is the descriptor of the first file that is handed over; lockFD is before it.
@@ -170,5 +172,6 @@ func (a *arguments) network(g *Guest) {
 
 // load has QEMU load a file. It opens it by itself, so it must be one that its user may read.
 func (a *arguments) load(flag string, f *os.File) {
+	a.loaded = append(a.loaded, f)
 	a.add(flag, fmt.Sprintf("/proc/self/fd/%d", a.pass(f)))
 }

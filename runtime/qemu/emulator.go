@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sightline/runtime/landlock"
 	"sightline/runtime/outlive"
 )
 
@@ -24,6 +25,10 @@ type Emulator struct {
 	Version string // "7.2.22"
 	KVM     bool   // guests run on the processor itself; else they are translated (TCG)
 	Why     string // why there is no KVM
+
+	// Landlock is the version by which QEMU is kept to its files; 0 is not at all, for the reason Unlocked.
+	Landlock int
+	Unlocked string
 }
 
 // String says it for people: "QEMU 7.2.22 (TCG: /dev/kvm: …)".
@@ -100,7 +105,10 @@ func FindWith(ctx context.Context, arch, accelerator string) (*Emulator, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s is not installed: install the package %s", name, packaged)
 	}
-	e := &Emulator{Arch: arch, Program: program}
+	e := &Emulator{Arch: arch, Program: program, Landlock: landlock.Version()}
+	if e.Landlock == 0 {
+		e.Unlocked = "the kernel doesn't have it (Linux 5.13 or later, CONFIG_SECURITY_LANDLOCK)"
+	}
 	if e.Version, err = version(ctx, program); err != nil {
 		return nil, err
 	}
@@ -119,10 +127,28 @@ func FindWith(ctx context.Context, arch, accelerator string) (*Emulator, error) 
 	if accelerator == OnlyKVM {
 		return nil, fmt.Errorf("no guest runs under KVM, which the configuration asks for: %s", e.Why)
 	}
-	if err := e.try(ctx, 30*time.Second); err != nil {
+	if err := e.tryTCG(ctx); err != nil {
 		return nil, fmt.Errorf("%s runs no guest: %w", program, err)
 	}
 	return e, nil
+}
+
+// tcgPatience is how long a guest of some instructions may take where it is translated.
+const tcgPatience = 30 * time.Second
+
+// tryTCG tries without KVM; and, if QEMU lies where it can't be confined to its files, unconfined.
+func (e *Emulator) tryTCG(ctx context.Context) error {
+	err := e.try(ctx, tcgPatience)
+	if err == nil || e.Landlock == 0 || ctx.Err() != nil {
+		return err
+	}
+	confined := err
+	e.Landlock = 0
+	if err := e.try(ctx, tcgPatience); err != nil {
+		return err
+	}
+	e.Unlocked = fmt.Sprintf("QEMU doesn't run so: %v", confined)
+	return nil
 }
 
 func versionLine() *regexp.Regexp {

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"sightline/runtime/landlock"
 )
 
 // launch is the start of a QEMU process.
@@ -20,7 +22,7 @@ type launch struct {
 	lock      *os.File // stays open as lockFD; nil: none
 }
 
-// fork starts QEMU. Its thread has no_new_privs before, and is not used again.
+// fork starts QEMU. Its thread is confined before, and not used again.
 func (l *launch) fork() (*os.Process, error) {
 	type forked struct {
 		child *os.Process
@@ -39,6 +41,11 @@ func (l *launch) fork() (*os.Process, error) {
 func (l *launch) forkFrom() (*os.Process, error) {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("set no_new_privs: %w", err)
+	}
+	if l.emulator.Landlock > 0 {
+		if err := landlock.Restrict(l.emulator.Landlock, l.rules()); err != nil {
+			return nil, fmt.Errorf("confine QEMU's files by Landlock: %w", err)
+		}
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -65,6 +72,33 @@ func (l *launch) forkFrom() (*os.Process, error) {
 	}
 	offer(child.Pid)
 	return child, nil
+}
+
+// rules are the files that QEMU may use: where programs, their libraries and its firmware are, its
+// own folder, and what was handed to it by path.
+func (l *launch) rules() []landlock.Rule {
+	var rules []landlock.Rule
+	add := func(access uint64, paths ...string) {
+		for _, path := range paths {
+			rules = append(rules, landlock.Rule{Path: path, Access: access})
+		}
+	}
+	add(landlock.RunFiles, "/usr", "/lib", "/lib64", l.emulator.Program)
+	add(landlock.ReadFiles, "/etc/ld.so.cache", "/etc/qemu", "/sys/devices/system", "/sys/kernel/mm")
+	add(landlock.UseDevices, "/dev/null", "/dev/urandom", "/dev/random")
+	if l.emulator.KVM {
+		add(landlock.UseDevices|landlock.ControlDevices, kvmDevice)
+	}
+	handed := "/proc/self/fd/"
+	if l.folder != nil {
+		at := handed + strconv.Itoa(int(l.folder.Fd()))
+		add(landlock.UseDevices, at)
+		add(landlock.MakeFiles, at+"/"+overlayRoom)
+	}
+	for _, f := range l.arguments.loaded {
+		add(landlock.ReadFiles, handed+strconv.Itoa(int(f.Fd())))
+	}
+	return rules
 }
 
 func ids(groups []int) []uint32 {

@@ -2,10 +2,14 @@ package qemu
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"sightline/runtime/landlock"
+	"sightline/runtime/outlive"
 )
 
 // emulator finds QEMU, or skips with the reason.
@@ -24,6 +28,9 @@ func TestQEMUIsFoundAndTried(t *testing.T) {
 			begin := time.Now()
 			e := emulator(t, arch)
 			t.Logf("%s in %v", e, time.Since(begin))
+			if e.Landlock != landlock.Version() {
+				t.Errorf("not kept to its files: %s", e.Unlocked)
+			}
 			if !strings.HasPrefix(e.String(), "QEMU ") || e.KVM != (e.Why == "") {
 				t.Errorf("%+v", e)
 			}
@@ -69,6 +76,7 @@ func TestAGuestIsStartedAndQuits(t *testing.T) {
 	if running, err := p.Running(t.Context()); err != nil || !running {
 		t.Errorf("running: %v, %v", running, err)
 	}
+	checkConfined(t, p)
 	conn, err := p.Dial(t.Context(), "stage.0")
 	if err != nil {
 		t.Fatal(err)
@@ -86,5 +94,27 @@ func TestAGuestIsStartedAndQuits(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 0 {
 		t.Errorf("left: %v (%v)", entries, err)
+	}
+}
+
+// checkConfined looks at what the kernel says of QEMU.
+func checkConfined(t *testing.T, p *Process) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants := []string{"NoNewPrivs:\t1\n", "Seccomp:\t2\n"}
+	if os.Geteuid() == 0 {
+		uid := outlive.UserOf(p.ID())
+		wants = append(wants, "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n", fmt.Sprintf("Uid:\t%d\t%d\t%d\t%d\n", uid, uid, uid, uid), "Groups:\t \n")
+	}
+	for _, want := range wants {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("%q is not in\n%s", want, status)
+		}
+	}
+	if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID())); err == nil && string(env) != "TMPDIR="+overlayRoom+"\x00" {
+		t.Errorf("its environment is %q", env)
 	}
 }

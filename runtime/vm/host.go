@@ -43,6 +43,9 @@ func (e *engine) Protects() []string {
 	if os.Geteuid() == 0 {
 		protect = append(protect, "QEMU as a user of its own")
 	}
+	if e.emulator.Landlock > 0 {
+		protect = append(protect, fmt.Sprintf("Landlock %d of QEMU", e.emulator.Landlock))
+	}
 	if len(e.groups.Folders) > 0 {
 		protect = append(protect, "cgroup of QEMU")
 	}
@@ -57,6 +60,9 @@ func (e *engine) Lacks() []string {
 	}
 	if os.Geteuid() != 0 {
 		lacks = append(lacks, "user of its own for QEMU: the supervisor is not root, QEMU runs as its user")
+	}
+	if e.emulator.Landlock == 0 {
+		lacks = append(lacks, "Landlock of QEMU: "+e.emulator.Unlocked)
 	}
 	for _, c := range []string{"memory", "cpu"} {
 		if e.groups.Folders[c] == "" {
@@ -212,6 +218,9 @@ func (h *host) words() string {
 	}
 	if !h.emulator.KVM {
 		words = append(words, "mitigations=off")
+		if rate := hostTSC(); h.arch == "amd64" && rate > 0 {
+			words = append(words, fmt.Sprintf("tsc_early_khz=%d", rate))
+		}
 	}
 	return strings.Join(words, " ")
 }

@@ -68,6 +68,10 @@ func runDemo(c *cobra.Command, length time.Duration, box string) error {
 // demoDocument is the demo's pipeline between its camera and its broker.
 func demoDocument(site *demo.Site, box string) *document {
 	d := &document{File: "configs/demo.yaml", Folder: ".", Text: string(configs.Demo()), Variables: site.Variables()}
+	d.Variables["SIGHTLINE_DEMO_STALENESS"] = "500ms"
+	if box == configs.VM || box == configs.Unikernel || box == mixed {
+		d.Variables["SIGHTLINE_DEMO_STALENESS"] = "10s" // without KVM a guest takes its time
+	}
 	if kernel, ok := os.LookupEnv("SIGHTLINE_VM_KERNEL"); ok {
 		d.Variables["SIGHTLINE_VM_KERNEL"] = kernel
 	}

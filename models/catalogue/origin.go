@@ -27,7 +27,7 @@ type origin interface {
 
 // origin finds out what From means.
 func (p *Puller) origin(e Entry) (origin, error) {
-	client := &http.Client{Transport: p.Client, CheckRedirect: checkRedirect}
+	client := &http.Client{Transport: p.Transport, CheckRedirect: checkRedirect}
 	if p.From == "" {
 		address, err := url.Parse(e.Address())
 		if err != nil {

@@ -63,7 +63,7 @@ func (p *part) digest() (string, error) {
 // room tells how much is lacking on the disk for the rest of the file.
 func (p *part) room(size int64) error {
 	var at unix.Statfs_t
-	if err := unix.Fstatfs(int(p.Fd()), &at); err != nil {
+	if unix.Fstatfs(int(p.Fd()), &at) != nil {
 		return nil // a file system that does not tell; writing will
 	}
 	free, rest := int64(at.Bavail)*at.Bsize, size-p.size

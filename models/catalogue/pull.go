@@ -17,14 +17,14 @@ import (
 // Puller fetches models of the catalogue into a store. A file gets its name only when its size and its SHA-256 are
 // those of the catalogue; what was fetched of one before an interruption is kept, and the next pull goes on from there.
 type Puller struct {
-	Store   Store
-	From    string            // a folder or an address to fetch from instead of the internet; "": the catalogue's address
-	Replace bool              // overwrite a file of that name that is another one, its card and its labels
-	Client  http.RoundTripper // nil: http.DefaultTransport, which heeds the proxy of the environment
-	Backoff pipeline.Backoff  // between tries; zero: from 1 s to 30 s
-	Tries   int               // in a row without a new byte; 0: 6
-	Stall   time.Duration     // without a byte, before a connection is given up; 0: 30 s
-	Report  func(Progress)    // called from Pull's goroutine; nil: nothing is reported
+	Store     Store
+	From      string            // a folder or an address to fetch from instead of the internet; "": the catalogue's address
+	Replace   bool              // overwrite a file of that name that is another one, its card and its labels
+	Transport http.RoundTripper // nil: http.DefaultTransport, which heeds the proxy of the environment
+	Backoff   pipeline.Backoff  // between tries; zero: from 1 s to 30 s
+	Tries     int               // in a row without a new byte; 0: 6
+	Stall     time.Duration     // without a byte, before a connection is given up; 0: 30 s
+	Report    func(Progress)    // called from Pull's goroutine; nil: nothing is reported
 }
 
 // Progress is how far a pull is.

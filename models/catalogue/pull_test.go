@@ -391,11 +391,11 @@ func TestRedirects(t *testing.T) {
 	}))
 	t.Cleanup(safe.Close)
 	p := puller(t, safe.URL+"/good")
-	p.Client = safe.Client().Transport
+	p.Transport = safe.Client().Transport
 	mustPull(t, p, e, file)
 	for way, want := range map[string]string{"/plain": "redirects to plain http", "/round": "redirects without end"} {
 		p := puller(t, safe.URL+way)
-		p.Client = safe.Client().Transport
+		p.Transport = safe.Client().Transport
 		_, err := p.Pull(t.Context(), e)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q", way, err, want)

@@ -91,7 +91,7 @@ func (t *transfer) fetch(ctx context.Context) error {
 		}
 		t.say("%v; trying again in %s", err, wait.Round(100*time.Millisecond))
 		if !pause(ctx, wait) {
-			return context.Cause(ctx)
+			return ended(ctx, err)
 		}
 	}
 	return nil

@@ -49,7 +49,7 @@ type Finding struct {
 func (d *diagnosis) activation() []Finding {
 	var usable [][]float32
 	for _, s := range d.base.scores {
-		if s != nil && len(s) > 2 {
+		if len(s) > 2 {
 			usable = append(usable, s)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,17 @@ const monitorName = "qmp"
 type folder struct {
 	path string
 	file *os.File
+
+	dialling sync.RWMutex // held to dial, so that the descriptor in short isn't another file's by then
+	closed   bool
+}
+
+// Close closes the folder; nobody dials in it any more.
+func (f *folder) Close() error {
+	f.dialling.Lock()
+	defer f.dialling.Unlock()
+	f.closed = true
+	return f.file.Close()
 }
 
 func openFolder(dir string) (*folder, error) {
@@ -31,7 +43,7 @@ func openFolder(dir string) (*folder, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &folder{path, os.NewFile(uintptr(fd), path)}, nil
+	return &folder{path: path, file: os.NewFile(uintptr(fd), path)}, nil
 }
 
 // makeFolder makes it; a user of its own can come through, and write nothing.
@@ -97,6 +109,11 @@ func (f *folder) listen(name string) (*os.File, error) {
 }
 
 func (f *folder) dial(ctx context.Context, name string) (net.Conn, error) {
+	f.dialling.RLock()
+	defer f.dialling.RUnlock()
+	if f.closed {
+		return nil, fmt.Errorf("connect to %q of the guest: %w", name, net.ErrClosed)
+	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", f.short(name))
 	if err != nil {

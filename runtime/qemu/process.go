@@ -85,7 +85,7 @@ func (p *Process) watch() {
 		_ = monitor.Close()
 	}
 	p.end = End{Exit: exitOf(status, known), Cause: p.lastCause(), OutOfMemory: p.Groups.OutOfMemory(), Said: p.said.text()}
-	if err = errors.Join(err, p.log.Close(), p.folder.file.Close(), p.remove(p.dir)); err != nil {
+	if err = errors.Join(err, p.log.Close(), p.folder.Close(), p.remove(p.dir)); err != nil {
 		p.end.Exit.Reason = fmt.Sprint("left behind: ", err)
 	}
 }

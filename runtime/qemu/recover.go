@@ -57,7 +57,7 @@ func (r record) adopt(ctx context.Context, dir string, w io.Writer, pipes []stri
 	if p.folder, err = openFolder(dir); err != nil {
 		return nil, err
 	}
-	opened := []io.Closer{p.folder.file}
+	opened := []io.Closer{p.folder}
 	defer func() {
 		if err == nil {
 			return

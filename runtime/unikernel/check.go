@@ -3,6 +3,7 @@ package unikernel
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 
 	"sightline/runtime/driver"
@@ -15,6 +16,7 @@ const (
 	leastMemory = 96 * mib  // the kernel's caches take some 65 of them
 	leastShared = 256 * mib // of a program with libraries: with half of it FFmpeg's never get loaded
 	leastCPUs   = 0.01
+	mostCPUs    = 4 // shown to work
 	mostMemory  = 1 << 40
 )
 
@@ -64,12 +66,13 @@ func (h *host) checkLimits(limits driver.Limits, least int64) error {
 		refused.What = fmt.Sprintf("a limit of %d bytes of memory", m)
 		refused.Why = "the guest's kernel is part of it and keeps some 65MiB for itself, and libraries are pages of memory too"
 		refused.Instead = fmt.Sprintf("at least %dMiB, or use in: process or in: container", least/mib)
-	case c != 0 && (!(c >= leastCPUs) || c > 1):
+	case c != 0 && (!(c >= leastCPUs) || c > mostCPUs):
 		refused.What = fmt.Sprintf("a limit of %g processors", c)
-		refused.Why, refused.Instead = "a unikernel has one processor", "cpus: 1, or use in: vm"
-	case c != 0 && c != 1 && h.groups.Folders["cpu"] == "":
+		refused.Why = fmt.Sprintf("a unikernel was shown to work with 1 to %d, and gets on with no less than %g", mostCPUs, leastCPUs)
+		refused.Instead = fmt.Sprintf("at most %d, or use in: vm", mostCPUs)
+	case c != math.Trunc(c) && h.groups.Folders["cpu"] == "":
 		refused.What = fmt.Sprintf("a limit of %g processors", c)
-		refused.Why, refused.Instead = h.whyNot("cpu"), "leave it out, use cpus: 1, or run the supervisor as root or with a delegated cgroup"
+		refused.Why, refused.Instead = h.whyNot("cpu"), "leave it out, use whole processors, or run the supervisor as root or with a delegated cgroup"
 	case p != 0:
 		refused.What = fmt.Sprintf("a limit of %d processes and threads", p)
 		refused.Why = "a unikernel has one process, and nothing counts its threads but the memory that they take"

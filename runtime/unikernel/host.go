@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 
@@ -79,8 +80,9 @@ func (h *host) guest(disk string, limits driver.Limits) qemu.Guest {
 	if limits.Memory > 0 {
 		memory = limits.Memory / mib * mib
 	}
+	cpus := max(1, int(math.Ceil(limits.CPUs)))
 	return qemu.Guest{
-		Machine: h.machine, CPUs: 1, Memory: memory,
+		Machine: h.machine, CPUs: cpus, Memory: memory,
 		Kernel: qemu.Source{File: h.kernel},
 		Disks:  []qemu.Disk{{Path: disk, Format: qemu.Raw}},
 		Network: &qemu.Network{

@@ -13,8 +13,10 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	status := m.Run()
-	if stagesFolder != "" {
-		_ = os.RemoveAll(stagesFolder)
+	for _, folder := range []string{stagesFolder, programsFolder} {
+		if folder != "" {
+			_ = os.RemoveAll(folder)
+		}
 	}
 	os.Exit(status)
 }

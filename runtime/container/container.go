@@ -8,7 +8,7 @@
 // # What a stage finds
 //
 // Its closure as root folder, read-only; /proc, /sys and /dev as the engine makes them, without
-// /dev/shm; files of the engine's own, such as /etc/hosts; and the wire's socket in WireFolder, whose
+// /dev/shm (message queues it can make, of its own, in /dev/mqueue); files of the engine's own, such as /etc/hosts; and the wire's socket in WireFolder, whose
 // path is the last argument of the program. It dials that path, and dials it again when the
 // supervisor was started anew: the folder is mounted, not the socket. The one network is its own
 // loopback.

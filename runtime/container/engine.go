@@ -88,7 +88,7 @@ func (l *link) lost() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.now != nil {
-		l.now.Close() //nolint:errcheck // closes idle connections only
+		_ = l.now.Close() // of idle connections only
 		l.now = nil
 	}
 }

@@ -20,7 +20,7 @@ func killedForMemory(container string) bool {
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd) //nolint:errcheck // was only read
+	defer func() { _ = unix.Close(fd) }()
 	message := make([]byte, maxMessage)
 	for range maxMessages {
 		n, err := unix.Read(fd, message)

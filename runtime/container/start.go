@@ -91,9 +91,21 @@ func (e *engine) make(ctx context.Context, spec driver.Spec, m *closure.Manifest
 		err = e.launch(ctx, id, settings.Name)
 	}
 	if err != nil {
-		return "", nil, errors.Join(err, e.remove(context.WithoutCancel(ctx), id))
+		return "", nil, errors.Join(err, e.clear(id))
 	}
 	return id, l, nil
+}
+
+// clear removes a container that was not started as it should have been. When the engine can't be asked
+// for too long, that goes on behind the caller's back, until it can.
+func (e *engine) clear(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), leftTime)
+	defer cancel()
+	err := e.remove(ctx, id)
+	if ctx.Err() != nil {
+		go func() { _ = e.remove(context.Background(), id) }() // was told once
+	}
+	return err
 }
 
 // launch starts a container that is what it was to be.
@@ -135,9 +147,9 @@ func (e *engine) removeOurs(labels map[string]string) error {
 	defer cancel()
 	got, err := e.inspect(ctx, nameOf(labels[LabelBox]))
 	if err != nil || !isOurs(got, labels[LabelBox], labels[LabelDir]) {
-		return nil //nolint:nilerr // why it can't be asked is told already; Recover will find it
+		return nil // why it can't be asked is told already; Recover will find it
 	}
-	return e.remove(ctx, got.ID)
+	return e.clear(got.ID)
 }
 
 func isOurs(c container.InspectResponse, id, dir string) bool {

@@ -120,7 +120,7 @@ func dialerARM64() []byte {
 	var code []byte
 	for _, word := range []uint32{
 		0xd2800000 | 198<<5 | 8,         //         mov x8, SYS_socket
-		0xd2800000 | 1<<5 | 0,           //         mov x0, AF_UNIX
+		0xd2800000 | 1<<5,               // mov x0, AF_UNIX
 		0xd2800000 | 1<<5 | 1,           //         mov x1, SOCK_STREAM
 		0xd2800000 | 0<<5 | 2,           //         mov x2, 0
 		0xd4000001,                      //         svc 0

@@ -103,6 +103,9 @@ func (h *host) protects() []string {
 	if os.Geteuid() == 0 {
 		protect = append(protect, "QEMU as a user of its own")
 	}
+	if h.emulator.Landlock > 0 {
+		protect = append(protect, fmt.Sprintf("Landlock %d of QEMU", h.emulator.Landlock))
+	}
 	if len(h.groups.Folders) > 0 {
 		protect = append(protect, "cgroup of QEMU")
 	}
@@ -117,6 +120,9 @@ func (h *host) lacks() []string {
 	}
 	if os.Geteuid() != 0 {
 		lacks = append(lacks, "user of its own for QEMU: the supervisor is not root, QEMU runs as its user")
+	}
+	if h.emulator.Landlock == 0 {
+		lacks = append(lacks, "Landlock of QEMU: "+h.emulator.Unlocked)
 	}
 	for _, c := range []string{"memory", "cpu"} {
 		if h.groups.Folders[c] == "" {

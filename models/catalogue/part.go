@@ -63,8 +63,8 @@ func (p *part) digest() (string, error) {
 // room tells how much is lacking on the disk for the rest of the file.
 func (p *part) room(size int64) error {
 	var at unix.Statfs_t
-	if unix.Fstatfs(int(p.Fd()), &at) != nil {
-		return nil // a file system that does not tell; writing will
+	if err := unix.Fstatfs(int(p.Fd()), &at); err != nil {
+		return fmt.Errorf("look how much room the model store %q has: %w", p.store.Folder, err)
 	}
 	free, rest := int64(at.Bavail)*at.Bsize, size-p.size
 	if free < rest {

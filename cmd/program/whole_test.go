@@ -128,6 +128,7 @@ type child struct {
 	socket string
 	log    *log
 	ended  chan error
+	pid    int
 }
 
 // log takes what a child prints, and what stages log.
@@ -159,6 +160,7 @@ func startChild(t *testing.T, kind wire.Kind, dir string) (*child, *exec.Cmd) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = command.Process.Kill() })
+	c.pid = command.Process.Pid
 	go func() { c.ended <- command.Wait() }()
 	return c, command
 }
@@ -181,6 +183,17 @@ func closure(t *testing.T, kind wire.Kind) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// resident is the memory that the program has.
+func (c *child) resident() string {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.pid))
+	if err != nil {
+		return err.Error()
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	line, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(line)
 }
 
 // supervisor is the other end of the three wires, and what a supervisor remembers.
@@ -392,6 +405,7 @@ func TestThreeProgramsAreAPipelineAndOutliveTheirSupervisor(t *testing.T) {
 		t.Logf("supervisor %d: results flow after %v", round+2, time.Since(began).Round(time.Millisecond))
 	}
 	for _, kind := range []wire.Kind{wire.Capture, wire.Classify, wire.Publish} {
+		t.Logf("%s has %s resident", kind, w.kids[kind].resident())
 		s.stop(kind)
 	}
 	w.check(t, seen)

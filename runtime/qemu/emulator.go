@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -235,15 +236,17 @@ func (l *launch) run(ctx context.Context) (code int, output string, err error) {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = child.Kill() })
 	defer stop()
-	text := make([]byte, 2048)
-	n, _ := reader.Read(text) // at its end there is none
+	text, err := io.ReadAll(io.LimitReader(reader, 4096)) // what says more is killed for it, by ctx
+	if err != nil {
+		_ = child.Kill() // may have ended
+	}
 	state, err := child.Wait()
 	if err != nil {
 		return 0, "", err
 	}
 	status, _ := state.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
-		return 0, "", fmt.Errorf("QEMU was killed by %s: %s", unix.SignalName(status.Signal()), text[:n])
+		return 0, "", fmt.Errorf("QEMU was killed by %s: %s", unix.SignalName(status.Signal()), text)
 	}
-	return status.ExitStatus(), string(text[:n]), nil
+	return status.ExitStatus(), string(text), nil
 }

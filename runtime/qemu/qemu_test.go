@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -116,5 +117,39 @@ func checkConfined(t *testing.T, p *Process) {
 	}
 	if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID())); err == nil && string(env) != "TMPDIR="+overlayRoom+"\x00" {
 		t.Errorf("its environment is %q", env)
+	}
+}
+
+func TestQEMUReadsNoFileThatItWasNotHanded(t *testing.T) {
+	e := emulator(t, "amd64")
+	if e.Landlock == 0 {
+		t.Skip(e.Unlocked)
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, make([]byte, 512), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"-drive", "if=none,id=d,format=raw,readonly=on,file=" + secret},
+		{"-device", "loader,file=" + secret + ",addr=0"},
+	} {
+		a := &arguments{}
+		g := idle(t)
+		a.common("reader", e, &g)
+		a.add(args...)
+		l := &launch{emulator: e, arguments: a}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		code, said, err := l.run(ctx)
+		if err != nil || code != 1 || !strings.Contains(said, "secret") {
+			t.Errorf("%q: status %d, %v, %s", args, code, err, said)
+		}
+		e.Landlock = 0 // to see that it is what holds
+		ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if code, said, err := l.run(ctx); err == nil {
+			t.Errorf("%q ends without Landlock too: status %d, %s", args, code, said)
+		}
+		e.Landlock = landlock.Version()
 	}
 }

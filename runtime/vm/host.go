@@ -226,7 +226,7 @@ func (h *host) words() string {
 }
 
 // probePatience is how long a guest may take to boot, most of it where it is translated.
-const probePatience = 60 * time.Second
+const probePatience = 2 * time.Minute
 
 // try boots a guest up to its init.
 func (h *host) try(ctx context.Context) (err error) {

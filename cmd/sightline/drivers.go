@@ -24,7 +24,7 @@ func boxDrivers(r configs.Runtime) map[string]driver.Driver {
 		configs.Process:   process.New(),
 		configs.Container: &container.Driver{Host: r.Container.Engine},
 		configs.VM:        &vm.Driver{Kernel: r.VM.Kernel, Modules: r.VM.Modules, Accelerator: r.VM.Accelerator},
-		configs.Unikernel: &unikernel.Driver{Release: r.Unikernel.Release},
+		configs.Unikernel: &unikernel.Driver{Release: r.Unikernel.Release, Accelerator: r.VM.Accelerator},
 	}
 }
 

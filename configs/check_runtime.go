@@ -108,11 +108,14 @@ func (c *checker) publishBox(name, box string) {
 		"write inline, or give the sink mqtt instead of jsonl")
 }
 
-// floors of memory: less than that the guest does not start, or the stage does not run in it.
+// What guests need at least: with less memory they do not start, or the stage does not run in them; and
+// what a unikernel can use.
 const (
 	leastVM            = 128 << 20
 	leastUnikernel     = 256 << 20
 	leastUnikernelSink = 96 << 20
+
+	mostUnikernelCPUs = 4
 )
 
 // limits checks that a box can keep the limits that are set for it.
@@ -125,8 +128,8 @@ func (c *checker) limits(name, box string) {
 	if least := c.leastMemory(name, box); c.doc.Given(path+".memory") && limits.Memory < least {
 		c.problem(path+".memory", fmt.Sprintf("is too little for a %s box with this stage", box), "write "+least.String()+" or more")
 	}
-	if box == Unikernel && c.doc.Given(path+".cpus") && limits.CPUs > 1 {
-		c.problem(path+".cpus", "a unikernel has one processor", "write 1, or "+inBox(name, Process, Container, VM))
+	if box == Unikernel && c.doc.Given(path+".cpus") && limits.CPUs > mostUnikernelCPUs {
+		c.problem(path+".cpus", "a unikernel has at most 4 processors", "write 4 or less, or "+inBox(name, Process, Container, VM))
 	}
 	if box == Unikernel && c.doc.Given(path+".pids") {
 		c.problem(path+".pids", "a unikernel has no processes to count", "remove it, or "+inBox(name, Process, Container, VM))

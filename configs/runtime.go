@@ -28,7 +28,7 @@ type Runtime struct {
 type Box struct {
 	In     string        `mapstructure:"in" enum:"inline,process,container,vm,unikernel" doc:"Kind of box; default: runtime.default. inline: in sightline itself."`
 	Memory pipeline.Size `mapstructure:"memory" min:"8MiB" doc:"Most memory; of a vm or unikernel all that it has, its kernel included. Default: no limit, or 512MiB in a vm or unikernel. At least 128MiB in a vm; in a unikernel 96MiB for a sink and 256MiB for others." example:"256MiB"`
-	CPUs   float64       `mapstructure:"cpus" min:"0.01" max:"256" doc:"Most processors; 0.5 is half the time of one. A unikernel has at most 1. Default: no limit." example:"1"`
+	CPUs   float64       `mapstructure:"cpus" min:"0.01" max:"256" doc:"Most processors; 0.5 is half the time of one. A unikernel has at most 4. Default: no limit." example:"1"`
 	PIDs   int           `mapstructure:"pids" min:"8" max:"65536" doc:"Most processes and threads; not in a unikernel. Default: no limit." example:"64"`
 }
 

@@ -183,9 +183,6 @@ func (s *station) enclose(p *configs.Pipeline, d *document) error {
 	return nil
 }
 
-// run keeps what was applied running until ctx ends, then stops all of it.
-func (s *station) run(ctx context.Context) error { return s.super.Run(ctx) }
-
 // close lets go of the state folder.
 func (s *station) close() error { return s.super.Close() }
 

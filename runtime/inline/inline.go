@@ -1,149 +1,250 @@
-// Package inline is the box that is none: it runs tasks in place, each in a goroutine of this
-// process, starts them in order, starts again what ended, and stops them in reverse.
+// Package inline runs stages in place: boxes that are none, each a goroutine of the supervisor's own
+// process.
 package inline
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"sightline/runtime/driver"
 )
 
-const (
-	// steady is how long a run must last to make the failures before it forgotten.
-	steady = time.Minute
-	// stuck is how long a task may go on after its context has ended, before it is left behind.
-	stuck = 2 * time.Second
+// Name is the driver's.
+const Name = "inline"
+
+// stuck is how long a run may go on after its context has ended, before it is left behind.
+const stuck = 2 * time.Second
+
+// mostStuck is how many runs of one stage may be left behind before no further one is started.
+const mostStuck = 3
+
+// Function is a stage in place. It works until stop closes, then finishes what it took and returns
+// nil; when ctx ends it returns at once. Any other return is a failure.
+type Function func(ctx context.Context, stop <-chan struct{}) error
+
+// Driver runs stages in place, each in a goroutine of this process: boxes that are none. They have
+// no wire, no limits and no closure, and end with the process.
+type Driver struct {
+	// Run returns what runs for a stage; nil for a stage that is not known. Each start asks anew.
+	Run func(stage string) Function
+
+	mu    sync.Mutex
+	boxes map[string]*box // that run or are stuck, by ID
+}
+
+var (
+	_ driver.Driver  = (*Driver)(nil)
+	_ driver.Checker = (*Driver)(nil)
+	_ driver.Box     = (*box)(nil)
 )
 
-// Task is one thing to run.
-type Task struct {
-	Name string
-	// Run works until stop closes, then finishes what it took and returns nil; when ctx ends it
-	// returns at once. Any other return is a failure and Run is called again after a wait.
-	Run func(ctx context.Context, stop <-chan struct{}) error
-	// Failed is called after each failure with the wait before the next start. May be nil.
-	Failed func(err error, wait time.Duration)
+// Name implements driver.Driver.
+func (d *Driver) Name() string { return Name }
+
+// InPlace says that boxes are in this process and have no socket.
+func (d *Driver) InPlace() bool { return true }
+
+// Probe implements driver.Driver.
+func (d *Driver) Probe(context.Context) driver.Probe {
+	return driver.Probe{Engine: "Go", Lacks: []string{
+		"memory, files and network of its own: it is part of the supervisor's process",
+		"an end by force: a run that is stuck in a call is left behind",
+	}}
 }
 
-// Runner runs tasks. Its fields are set before Run is called.
-type Runner struct {
-	Tasks []Task // in the order of starting
-	// Delay says how long to wait before starting a task again, after this many failures in a row, the
-	// last with err.
-	Delay func(err error, failures int) time.Duration
-	Grace time.Duration // how long all tasks together may take to stop; 0: 10 s
-	Log   *slog.Logger
+// Check implements driver.Checker.
+func (d *Driver) Check(spec driver.Spec) error {
+	if spec.Limits != (driver.Limits{}) {
+		return &driver.RefusedError{Driver: Name, What: "limits", Why: "it shares the supervisor's process", Instead: "leave them out, or use in: process"}
+	}
+	if d.Run == nil || d.Run(spec.Stage) == nil {
+		return &driver.RefusedError{Driver: Name, What: fmt.Sprintf("stage %q", spec.Stage), Why: "this program has no such stage"}
+	}
+	return nil
 }
 
-// Run starts the tasks and keeps them running until ctx ends; then it stops them, the last first,
-// each when the one before it is done, and returns. What has not ended within Grace has its own
-// context ended, and what does not end by that either, since it is stuck in a call of the system or of a
-// device's library, is left behind. The error names the task that took too long; those behind it had no
-// time left.
-func (r *Runner) Run(ctx context.Context) error {
+// Start implements driver.Driver.
+func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error) {
+	if err := d.Check(spec); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("inline box %q: %w", spec.ID, err)
+	}
+	b := &box{id: spec.ID, stage: spec.Stage, stop: make(chan struct{}), done: make(chan struct{}), returned: make(chan struct{})}
+	if err := d.add(b); err != nil {
+		return nil, err
+	}
 	hard, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	running := make([]*running, len(r.Tasks))
-	for i, t := range r.Tasks {
-		running[i] = r.start(hard, t)
-	}
-	<-ctx.Done()
-	grace := r.Grace
-	if grace <= 0 {
-		grace = 10 * time.Second
-	}
-	timer := time.AfterFunc(grace, end)
-	defer timer.Stop()
-	left, giveUp := context.WithCancel(context.Background())
-	defer giveUp()
-	defer context.AfterFunc(hard, func() { time.AfterFunc(stuck, giveUp) })()
-	var errs []error
-	for i := len(running) - 1; i >= 0; i-- {
-		t, over := running[i], hard.Err() != nil
-		close(t.stop)
-		select {
-		case <-t.done:
-		case <-left.Done():
-		}
-		if !over && hard.Err() != nil {
-			errs = append(errs, fmt.Errorf("stop %s: not done within %s", r.Tasks[i].Name, grace))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-type running struct {
-	stop chan struct{}
-	done chan struct{}
-}
-
-func (r *Runner) start(ctx context.Context, t Task) *running {
-	state := &running{stop: make(chan struct{}), done: make(chan struct{})}
+	b.end = end
+	run := d.Run(spec.Stage)
 	go func() {
-		defer close(state.done)
-		r.keep(ctx, t, state.stop)
+		defer close(b.returned)
+		defer d.remove(b)
+		defer end()
+		b.ended(exitOf(callFunction(hard, b.stop, run), b.asked.Load()))
 	}()
-	return state
+	return b, nil
 }
 
-// keep runs a task again and again until it is stopped.
-func (r *Runner) keep(ctx context.Context, t Task, stop <-chan struct{}) {
-	failures := 0
-	for {
-		began := time.Now()
-		err := call(ctx, t, stop)
-		if ctx.Err() != nil || stopped(stop) {
-			return
-		}
-		if err == nil {
-			err = errors.New("ended without being asked to")
-		}
-		if time.Since(began) >= steady {
-			failures = 0
-		}
-		failures++
-		wait := r.Delay(err, failures)
-		r.Log.Error("stage ended, starting it again", "stage", t.Name, "err", err, "wait", wait.Round(time.Millisecond), "failures", failures)
-		if t.Failed != nil {
-			t.Failed(err, wait)
-		}
-		if !sleep(ctx, stop, wait) {
-			return
+// Recover implements driver.Driver. Only boxes of this process are there.
+func (d *Driver) Recover(_ context.Context, spec driver.Spec) (driver.Box, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b := d.boxes[spec.ID]; b != nil && !b.over() {
+		return b, nil
+	}
+	return nil, driver.ErrGone
+}
+
+// Stuck returns how many runs of a stage were left behind and have not returned since.
+func (d *Driver) Stuck(stage string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stuck(stage)
+}
+
+func (d *Driver) stuck(stage string) int {
+	n := 0
+	for _, b := range d.boxes {
+		if b.stage == stage && b.over() {
+			n++
 		}
 	}
+	return n
 }
 
-// call runs a task once and turns a panic into an error, so that one stage cannot end the others.
-func call(ctx context.Context, t Task, stop <-chan struct{}) (err error) {
+func (d *Driver) add(b *box) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.boxes[b.id] != nil {
+		return fmt.Errorf("inline box %q: a box with this ID exists", b.id)
+	}
+	if n := d.stuck(b.stage); n >= mostStuck {
+		return fmt.Errorf("inline box %q: %d earlier runs of stage %q are stuck in calls that don't return; start the program anew, or use in: process", b.id, n, b.stage)
+	}
+	if d.boxes == nil {
+		d.boxes = map[string]*box{}
+	}
+	d.boxes[b.id] = b
+	return nil
+}
+
+func (d *Driver) remove(b *box) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.boxes, b.id)
+}
+
+// panicError is a panic of a stage.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+
+func callFunction(ctx context.Context, stop <-chan struct{}, run Function) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			err = &panicError{p, debug.Stack()}
 		}
 	}()
-	return t.Run(ctx, stop)
+	return run(ctx, stop)
 }
 
-func stopped(stop <-chan struct{}) bool {
+// exitOf says how a run ended: as a program that returns the same would.
+func exitOf(err error, asked bool) driver.Exit {
+	var p *panicError
+	switch {
+	case errors.As(err, &p):
+		return driver.Exit{Code: 2, Reason: strings.TrimSpace(p.Error())}
+	case err != nil && !asked:
+		return driver.Exit{Code: 1, Reason: err.Error()}
+	case err != nil:
+		return driver.Exit{Code: 1, Reason: "asked to stop: " + err.Error()}
+	}
+	return driver.Exit{}
+}
+
+// box is one run of a stage.
+type box struct {
+	id, stage string
+	asked     atomic.Bool
+	stop      chan struct{} // closed when asked is set
+	end       context.CancelFunc
+	returned  chan struct{} // closed when the function has returned
+
+	once sync.Once
+	done chan struct{}
+	exit driver.Exit // before done is closed
+}
+
+// ended sets how the box ended; the first one counts.
+func (b *box) ended(exit driver.Exit) {
+	b.once.Do(func() {
+		b.exit = exit
+		close(b.done)
+	})
+}
+
+func (b *box) over() bool {
 	select {
-	case <-stop:
+	case <-b.done:
 		return true
 	default:
 		return false
 	}
 }
 
-func sleep(ctx context.Context, stop <-chan struct{}, d time.Duration) bool {
+// ID implements driver.Box.
+func (b *box) ID() string { return b.id }
+
+// Done implements driver.Box. It is also closed when the run is stuck and was left behind.
+func (b *box) Done() <-chan struct{} { return b.done }
+
+// Exit implements driver.Box.
+func (b *box) Exit() driver.Exit {
+	<-b.done
+	return b.exit
+}
+
+// Stop implements driver.Box. What does not return within grace has its context ended, and what does
+// not return by that either, as it is stuck in a call, is left behind.
+func (b *box) Stop(ctx context.Context, grace time.Duration) error {
+	if b.asked.CompareAndSwap(false, true) {
+		close(b.stop)
+	}
+	if b.wait(ctx, grace) {
+		return nil
+	}
+	if ctx.Err() == nil {
+		b.end()
+		if b.wait(ctx, stuck) {
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("stop inline box %q: %w", b.id, ctx.Err())
+	}
+	b.ended(driver.Exit{Code: -1, Reason: fmt.Sprintf("left behind: stage %q doesn't return", b.stage)})
+	return nil
+}
+
+func (b *box) wait(ctx context.Context, d time.Duration) (done bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-b.done:
 		return true
 	case <-ctx.Done():
-		return false
-	case <-stop:
-		return false
+	case <-timer.C:
 	}
+	return b.over()
 }

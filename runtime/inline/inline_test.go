@@ -1,167 +1,138 @@
-package inline_test
+package inline
 
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"slices"
+	"io"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"sightline/runtime/inline"
+	"sightline/runtime/driver"
 )
 
-func runner(tasks ...inline.Task) *inline.Runner {
-	return &inline.Runner{
-		Tasks: tasks,
-		Delay: func(_ error, failures int) time.Duration { return time.Duration(failures) * time.Second },
-		Grace: 5 * time.Second,
-		Log:   slog.New(slog.DiscardHandler),
+func driverOf(run Function) *Driver {
+	return &Driver{Run: func(stage string) Function {
+		if stage != "gate" {
+			return nil
+		}
+		return run
+	}}
+}
+
+func spec(id string) driver.Spec { return driver.Spec{ID: id, Stage: "gate", Log: io.Discard} }
+
+func TestBoxesInPlaceEndAsProgramsDo(t *testing.T) {
+	block := make(chan struct{})
+	for name, test := range map[string]struct {
+		run  Function
+		stop bool
+		want driver.Exit
+	}{
+		"when it is asked to":   {func(_ context.Context, stop <-chan struct{}) error { <-stop; return nil }, true, driver.Exit{}},
+		"when its context ends": {func(ctx context.Context, _ <-chan struct{}) error { <-ctx.Done(); return nil }, true, driver.Exit{}},
+		"by itself":             {func(context.Context, <-chan struct{}) error { return nil }, false, driver.Exit{}},
+		"with an error":         {func(context.Context, <-chan struct{}) error { return errors.New("no camera") }, false, driver.Exit{Code: 1, Reason: "no camera"}},
+		"never":                 {func(context.Context, <-chan struct{}) error { <-block; return nil }, true, driver.Exit{Code: -1, Reason: `left behind: stage "gate" doesn't return`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := driverOf(test.run).Start(t.Context(), spec("gate-1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.stop {
+				if err := b.Stop(t.Context(), 10*time.Millisecond); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := b.Exit(); got != test.want {
+				t.Errorf("ended with %v", got)
+			}
+		})
+	}
+	close(block)
+}
+
+func TestAPanicEndsItsBoxAlone(t *testing.T) {
+	b, err := driverOf(func(context.Context, <-chan struct{}) error { panic("no frame") }).Start(t.Context(), spec("gate-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exit := b.Exit(); exit.Code != 2 || !strings.HasPrefix(exit.Reason, "panic: no frame\n") {
+		t.Errorf("ended with %v", exit)
 	}
 }
 
-type journal struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (j *journal) note(line string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.lines = append(j.lines, line)
-}
-
-func TestTasksStopFromTheLastToTheFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var j journal
-		task := func(name string) inline.Task {
-			return inline.Task{Name: name, Run: func(_ context.Context, stop <-chan struct{}) error {
-				<-stop
-				time.Sleep(time.Second) // what it took is finished first
-				j.note(name)
-				return nil
-			}}
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Minute, cancel)
-		if err := runner(task("publish"), task("classify"), task("capture")).Run(ctx); err != nil {
-			t.Fatal(err)
-		}
-		if want := []string{"capture", "classify", "publish"}; !slices.Equal(j.lines, want) {
-			t.Errorf("stopped in the order %v, want %v", j.lines, want)
-		}
-	})
-}
-
-func TestAFailingOrPanickingTaskIsStartedAgainAndTheOthersGoOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var starts []time.Duration
-		began := time.Now()
-		bad := inline.Task{Name: "bad", Run: func(context.Context, <-chan struct{}) error {
-			starts = append(starts, time.Since(began))
-			if len(starts) == 2 {
-				panic("oh")
-			}
-			return errors.New("no")
-		}}
-		var failures []string
-		bad.Failed = func(err error, _ time.Duration) { failures = append(failures, err.Error()) }
-		good := inline.Task{Name: "good", Run: func(ctx context.Context, stop <-chan struct{}) error {
-			<-stop
-			return ctx.Err()
-		}}
-		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
-		defer cancel()
-		if err := runner(good, bad).Run(ctx); err != nil {
-			t.Fatal(err)
-		}
-		want := []time.Duration{0, time.Second, 3 * time.Second}
-		if !slices.Equal(starts, want) {
-			t.Errorf("started at %v, want %v", starts, want)
-		}
-		if len(failures) != 3 || !strings.Contains(failures[1], "panic: oh") {
-			t.Errorf("failures told: %q", failures)
-		}
-	})
-}
-
-func TestHowLongToWaitMayDependOnTheFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hopeless := errors.New("hopeless")
-		var starts []time.Duration
-		began := time.Now()
-		r := runner(inline.Task{Name: "bad", Run: func(context.Context, <-chan struct{}) error {
-			if starts = append(starts, time.Since(began)); len(starts) == 1 {
-				return hopeless
-			}
-			return errors.New("no")
-		}})
-		r.Delay = func(err error, failures int) time.Duration {
-			if errors.Is(err, hopeless) {
-				return time.Minute
-			}
-			return time.Duration(failures) * time.Second
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 63*time.Second)
-		defer cancel()
-		if err := r.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
-		if want := []time.Duration{0, time.Minute, 62 * time.Second}; !slices.Equal(starts, want) {
-			t.Errorf("started at %v, want %v", starts, want)
-		}
-	})
-}
-
-func TestATaskThatDoesNotStopIsEndedAfterTheGraceAndNamed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		stuck := inline.Task{Name: "stuck", Run: func(ctx context.Context, _ <-chan struct{}) error {
-			<-ctx.Done()
-			return ctx.Err()
-		}}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		began := time.Now()
-		err := runner(stuck).Run(ctx)
-		if err == nil || !strings.Contains(err.Error(), "stuck") {
-			t.Errorf("error %v does not name the task", err)
-		}
-		if took := time.Since(began); took != 5*time.Second {
-			t.Errorf("ended after %s, want the grace of 5s", took)
-		}
-	})
-}
-
-func TestATaskThatEndsByNothingIsLeftBehind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		free := make(chan struct{})
-		hung := inline.Task{Name: "hung", Run: func(context.Context, <-chan struct{}) error {
-			<-free
+func TestABoxInPlaceOutlivesTheCallThatStartedIt(t *testing.T) {
+	d := driverOf(func(ctx context.Context, stop <-chan struct{}) error {
+		select {
+		case <-stop:
 			return nil
-		}}
-		published := false
-		publish := inline.Task{Name: "publish", Run: func(_ context.Context, stop <-chan struct{}) error {
-			<-stop
-			published = true
-			return nil
-		}}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		began := time.Now()
-		err := runner(publish, hung).Run(ctx)
-		if err == nil || err.Error() != "stop hung: not done within 5s" {
-			t.Errorf("error %v does not name the task, and it alone", err)
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		if took := time.Since(began); took != 7*time.Second {
-			t.Errorf("ended after %s, want the grace of 5s and 2s more", took)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	b, err := d.Start(ctx, spec("gate-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	again, err := d.Recover(t.Context(), spec("gate-1"))
+	if err != nil || again != b {
+		t.Errorf("recovered %v (%v)", again, err)
+	}
+	if _, err := d.Start(t.Context(), spec("gate-1")); err == nil || !strings.Contains(err.Error(), "exists") {
+		t.Errorf("started twice: %v", err)
+	}
+	if err := b.Stop(t.Context(), time.Minute); err != nil || b.Exit() != (driver.Exit{}) {
+		t.Errorf("ended with %v (%v)", b.Exit(), err)
+	}
+	if _, err := d.Recover(t.Context(), spec("gate-1")); !errors.Is(err, driver.ErrGone) {
+		t.Errorf("recovered: %v", err)
+	}
+}
+
+func TestRunsThatAreStuckAreCountedAndTheirNumberIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		block := make(chan struct{})
+		d := driverOf(func(context.Context, <-chan struct{}) error { <-block; return nil })
+		for i, id := range []string{"gate-1", "gate-2", "gate-3"} {
+			b, err := d.Start(t.Context(), spec(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if err := b.Stop(t.Context(), 10*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took != 10*time.Second+stuck || d.Stuck("gate") != i+1 {
+				t.Errorf("took %v, %d are stuck", took, d.Stuck("gate"))
+			}
 		}
-		close(free)
+		if _, err := d.Start(t.Context(), spec("gate-4")); err == nil || !strings.Contains(err.Error(), "stuck") {
+			t.Errorf("started: %v", err)
+		}
+		close(block)
 		synctest.Wait()
-		if !published {
-			t.Error("the task behind it was not asked to stop")
+		b, err := d.Start(t.Context(), spec("gate-5"))
+		if err != nil || d.Stuck("gate") != 0 {
+			t.Fatalf("%d are stuck (%v)", d.Stuck("gate"), err)
 		}
+		<-b.Done()
 	})
+}
+
+func TestWhatABoxInPlaceCantDoIsRefused(t *testing.T) {
+	d := driverOf(func(context.Context, <-chan struct{}) error { return nil })
+	for _, s := range []driver.Spec{{ID: "a", Stage: "gate", Limits: driver.Limits{Memory: 1}}, {ID: "a", Stage: "door"}} {
+		var refused *driver.RefusedError
+		if _, err := d.Start(t.Context(), s); !errors.As(err, &refused) {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+	if p := d.Probe(t.Context()); p.Err != nil || len(p.Lacks) == 0 {
+		t.Errorf("%+v", p)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 
@@ -260,6 +261,9 @@ func (b *planner) publish(name string) (part, error) {
 
 func (b *planner) classify(name string) (part, error) {
 	c := b.p.Models[name]
+	if cpus := b.p.Runtime.Stages[name].CPUs; c.Threads == 0 && cpus > 0 {
+		c.Threads = int(math.Ceil(cpus)) // the stage sees all processors, but may not use them
+	}
 	m, err := encoded(b.encoder.Model(c))
 	if err != nil {
 		return m, err

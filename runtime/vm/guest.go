@@ -8,8 +8,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"sightline/runtime/driver"
 	"sightline/runtime/outlive"
@@ -177,64 +175,6 @@ func (d *GuestDriver) checkDisk() error {
 	return nil
 }
 
-// machineFor returns the machine of the guest, no larger than limits.
-func (d *GuestDriver) machineFor(limits driver.Limits) (*qemu.Guest, error) {
-	g := &qemu.Guest{Machine: d.machine(), CPUs: max(d.Guest.CPUs, 1), Memory: d.Guest.Memory / mib * mib, Kernel: d.kernel, Initrd: d.initrd, Append: d.words}
-	if g.Memory == 0 {
-		g.Memory = DefaultGuestMemory
-	}
-	if limits.Memory > 0 {
-		g.Memory = min(g.Memory, limits.Memory/mib*mib)
-	}
-	if _, cpus := sized(limits); limits.CPUs > 0 {
-		g.CPUs = min(g.CPUs, cpus)
-	}
-	disk := qemu.Disk{Path: d.Guest.Disk, Format: d.Guest.Format, Writing: qemu.Keep}
-	if d.Guest.Snapshot {
-		disk.Writing = qemu.Discard
-	}
-	card := qemu.VirtioCard
-	if g.Machine != qemu.Virt { // what every system for PCs knows
-		disk.Bus, card, g.VGA = qemu.SATA, qemu.E1000, true
-	}
-	g.Disks = []qemu.Disk{disk}
-	if err := d.firmware(g); err != nil {
-		return nil, err
-	}
-	return g, d.network(g, card)
-}
-
-// efi is where the package qemu-efi-aarch64 has it.
-const efi = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
-
-func (d *GuestDriver) firmware(g *qemu.Guest) error {
-	g.Firmware.Path = d.Guest.Firmware
-	if g.Machine != qemu.Virt || g.Firmware.Path != "" || d.kernel.File != nil {
-		return nil
-	}
-	if _, err := os.Stat(efi); err != nil {
-		return fmt.Errorf("a guest on virt starts from a firmware: %w (install the package qemu-efi-aarch64, or name one)", err)
-	}
-	g.Firmware.Path = efi
-	return nil
-}
-
-func (d *GuestDriver) network(g *qemu.Guest, card qemu.Card) error {
-	if len(d.Guest.Grants) > maxGrants {
-		return fmt.Errorf("%d grants are more than %d", len(d.Guest.Grants), maxGrants)
-	}
-	if len(d.Guest.Grants) > 0 {
-		g.Network = &qemu.Network{Card: card}
-	}
-	for i, grant := range d.Guest.Grants {
-		if grant.Socket == "" {
-			return fmt.Errorf("grant %q has no socket", grant.Name)
-		}
-		g.Network.Forwards = append(g.Network.Forwards, qemu.Forward{Name: grant.Name, Address: address(i, grant.Port)})
-	}
-	return g.Check()
-}
-
 // Start implements driver.Driver.
 func (d *GuestDriver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error) {
 	b, err := d.start(ctx, spec)
@@ -279,84 +219,4 @@ func (d *GuestDriver) Recover(ctx context.Context, spec driver.Spec) (driver.Box
 		return nil, fmt.Errorf("recover guest %q: %w", spec.ID, err)
 	}
 	return d.run(p), nil
-}
-
-// guestBox is a guest that runs.
-type guestBox struct {
-	*qemu.Process
-	forced atomic.Bool
-	done   chan struct{}
-}
-
-var (
-	_ driver.Box     = (*guestBox)(nil)
-	_ driver.Sampler = (*guestBox)(nil)
-)
-
-func (d *GuestDriver) run(p *qemu.Process) *guestBox {
-	b := &guestBox{Process: p, done: make(chan struct{})}
-	var work sync.WaitGroup
-	for _, grant := range d.Guest.Grants {
-		work.Go(func() { p.CarryPlain(context.Background(), grant.Name, grant.Socket) })
-	}
-	go func() {
-		defer close(b.done)
-		<-p.Done()
-		work.Wait()
-	}()
-	return b
-}
-
-// Done implements driver.Box.
-func (b *guestBox) Done() <-chan struct{} { return b.done }
-
-// Exit implements driver.Box. A guest that turned itself off has exit status 0; one that restarted is
-// ended by it, and has 0 too: the supervisor starts it anew.
-func (b *guestBox) Exit() driver.Exit {
-	<-b.done
-	end := b.End()
-	exit := driver.Exit{Code: -1, Signal: end.Exit.Signal, Reason: described(end)}
-	switch {
-	case end.Cause == "guest-shutdown" || end.Cause == "guest-reset":
-		exit = driver.Exit{Reason: end.Cause}
-	case b.forced.Load():
-		exit.Reason = "killed by force"
-	case end.OutOfMemory:
-		exit.Reason = "QEMU is out of memory"
-	}
-	if end.Exit.Reason != "" {
-		exit.Reason += "; " + end.Exit.Reason
-	}
-	return exit
-}
-
-// powerPause is between presses of the power button: a system that is starting doesn't see the first.
-const powerPause = 5 * time.Second
-
-// Stop implements driver.Box.
-func (b *guestBox) Stop(ctx context.Context, grace time.Duration) error {
-	pressing, cancel := context.WithTimeout(ctx, grace)
-	defer cancel()
-	pressed := make(chan struct{})
-	go func() {
-		defer close(pressed)
-		b.press(pressing)
-	}()
-	err := stop(ctx, b, grace, b.done, &b.forced)
-	cancel()
-	<-pressed
-	return err
-}
-
-// press presses the power button, again until the guest has ended.
-func (b *guestBox) press(ctx context.Context) {
-	for ctx.Err() == nil {
-		_ = b.Powerdown(ctx) // who doesn't heed it is forced
-		select {
-		case <-b.done:
-			return
-		case <-ctx.Done():
-		case <-time.After(powerPause):
-		}
-	}
 }

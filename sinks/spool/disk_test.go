@@ -1,6 +1,9 @@
 package spool_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"sightline/sinks"
+	"sightline/sinks/sinktest"
 	"sightline/sinks/spool"
 )
 
@@ -128,4 +132,28 @@ func TestSegmentIsTextToReadByEye(t *testing.T) {
 	if len(lines) != 4 || !strings.Contains(lines[0], " sightline-spool 1 1 1 ") || !strings.Contains(lines[2], `{"schema":1,"id":"porch-gate-102",`) {
 		t.Errorf("%d lines:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
+}
+
+func ExampleDisk() {
+	folder, err := os.MkdirTemp("", "spool")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(folder)
+	q := &spool.Disk{Folder: folder, Config: sinks.Spool{MaxBytes: 1 << 20, MaxAge: time.Hour, Full: sinks.DropOldest}}
+	if err := errors.Join(q.Open(), q.Put(sinktest.Result("gate", 1, "car")), q.Sync(context.Background()), q.Close()); err != nil {
+		fmt.Println(err)
+	}
+
+	if err := q.Open(); err != nil { // after a restart
+		fmt.Println(err)
+	}
+	batch := q.Peek(10, nil)
+	fmt.Println(batch[0].Result.Source, batch[0].Result.Sequence)
+	q.Ack(len(batch))
+	if err := q.Close(); err != nil {
+		fmt.Println(err)
+	}
+	// Output: gate 1
 }

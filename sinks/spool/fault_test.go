@@ -252,9 +252,10 @@ func (f *faultyFile) WriteAt(p []byte, at int64) (int, error) {
 
 func (f *faultyFile) Sync() error {
 	d := f.folder.disk
-	if d.slow > 0 {
-		time.Sleep(d.slow)
-	}
+	d.mu.Lock()
+	slow := d.slow
+	d.mu.Unlock()
+	time.Sleep(slow)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, err := d.call(f.folder.life); err != nil {
@@ -278,27 +279,57 @@ func (f *faultyDisk) set(change func(*faultyDisk)) {
 	change(f)
 }
 
+// count reads what was counted.
+func (f *faultyDisk) count() (syncs int, written, most int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.syncs, f.written, f.most
+}
+
 // fakeClocks are clocks that a test turns. up goes on by itself.
 type fakeClocks struct {
-	start   time.Time
-	started time.Duration // up at start
-	id      uint64
-	offset  time.Duration // of the wall clock
-	kept    bool
+	mu     sync.Mutex
+	start  time.Time
+	id     uint64
+	offset time.Duration // of the wall clock
+	kept   bool
 }
 
 var _ clocks = (*fakeClocks)(nil)
 
 func newFakeClocks() *fakeClocks { return &fakeClocks{start: time.Now(), id: 1, kept: true} }
 
-func (c *fakeClocks) up() time.Duration       { return c.started + time.Since(c.start) }
-func (c *fakeClocks) boot() uint64            { return c.id }
-func (c *fakeClocks) wall() (time.Time, bool) { return time.Now().Add(c.offset), c.kept }
+func (c *fakeClocks) up() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.start)
+}
 
-// restart is the machine's, which has been off for a while.
+func (c *fakeClocks) boot() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.id
+}
+
+func (c *fakeClocks) wall() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.offset), c.kept
+}
+
+// turn moves the wall clock, and says whether it is kept right from then on.
+func (c *fakeClocks) turn(by time.Duration, kept bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset, c.kept = c.offset+by, kept
+}
+
+// restart is the machine's.
 func (c *fakeClocks) restart() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.id++
-	c.start, c.started = time.Now(), 0
+	c.start = time.Now()
 }
 
 func (f *faultyDisk) String() string {

@@ -38,7 +38,7 @@ func segmentName(first uint64) string { return fmt.Sprintf("%020d%s", first, suf
 func positionOf(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, suffix)
 	n, err := strconv.ParseUint(digits, 10, 64)
-	return n, ok && err == nil && len(digits) == 20 && n > 0 && n <= largest
+	return n, ok && err == nil && len(digits) == 20 && n > 0 && n < 4*largest
 }
 
 // endOf is the position behind the last record of segment i.

@@ -2,9 +2,12 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,8 +34,24 @@ type world struct {
 	done      map[uint64]bool // and may not come again, for the process was not killed since
 	life      int             // number of this life
 	newest    uint64          // delivered in this life
-	lost      map[Loss]int    // in this life
 	story     []string        // what was done
+
+	mu      sync.Mutex
+	lost    map[Loss]int // in this life
+	missing int          // results that Damaged was told of
+	told    []string     // what State was told
+}
+
+func (w *world) losses() map[Loss]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.lost)
+}
+
+func (w *world) damaged() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.missing
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -48,7 +67,24 @@ func (w *world) open() {
 	w.disk.set(func(d *faultyDisk) { d.slow = time.Duration(w.random.IntN(3)*w.random.IntN(10)) * time.Millisecond })
 	w.q = &Disk{
 		Config: w.config, Memory: w.memory, Delay: w.delay, enter: w.disk.enter, clocks: w.clocks,
-		Lost: func(why Loss, n int) { w.lost[why] += n },
+		Lost: func(why Loss, n int) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.lost[why] += n
+		},
+		Damaged: func(d Damage) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.missing += d.Results
+		},
+		State: func(err error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if err == nil {
+				err = errors.New("well")
+			}
+			w.told = append(w.told, err.Error())
+		},
 	}
 	w.newest, w.since = 0, w.put+1
 	w.disk.set(func(d *faultyDisk) { w.life = d.life })
@@ -139,17 +175,16 @@ func (w *world) meanwhile() {
 func (w *world) die(power bool) {
 	w.tell("die, power %v", power)
 	w.disk.set(func(d *faultyDisk) { d.kill() })
+	_ = w.q.Close() // ends its goroutine; nothing of it reaches the disk
 	if power {
 		w.disk.cut()
 		w.clocks.restart()
 	}
 	clear(w.done)
-	_ = w.q.Close() // ends its goroutine; nothing of it reaches the disk
-	w.forgetUnsafe()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.lost)
 }
-
-// forgetUnsafe takes note that what was not taken may be gone.
-func (w *world) forgetUnsafe() { clear(w.lost) }
 
 func (w *world) reopen() {
 	w.disk.set(func(d *faultyDisk) { d.left, d.full, d.readOnly, d.noSync = -1, 0, false, 0 })
@@ -263,8 +298,8 @@ func nothingTakenIsLost(t *testing.T, seed uint64) {
 	}
 	w.settled()
 	w.sync()
-	if w.lost[LossFull]+w.lost[LossAge] > 0 {
-		w.fatal("lost %v", w.lost)
+	if lost := w.losses(); lost[LossFull]+lost[LossAge] > 0 {
+		w.fatal("lost %v", lost)
 	}
 	w.drain()
 	w.reopen()
@@ -298,11 +333,11 @@ func (w *world) ledger() {
 	w.t.Helper()
 	waiting, _ := w.q.Size()
 	lost := 0
-	for _, n := range w.lost {
+	for _, n := range w.losses() {
 		lost += n
 	}
 	if got := len(w.delivered) + waiting + lost; got != int(w.put) {
-		w.fatal("%d delivered, %d waiting and lost %v are %d, of %d put", len(w.delivered), waiting, w.lost, got, w.put)
+		w.fatal("%d delivered, %d waiting and lost %v are %d, of %d put", len(w.delivered), waiting, w.losses(), got, w.put)
 	}
 }
 
@@ -343,7 +378,7 @@ func accountedFor(t *testing.T, seed uint64) {
 	w.settled()
 	w.drain()
 	w.ledger()
-	if w.disk.most > int64(w.config.MaxBytes) {
-		w.fatal("%d bytes were on disk, of %d allowed", w.disk.most, w.config.MaxBytes)
+	if _, _, most := w.disk.count(); most > int64(w.config.MaxBytes) {
+		w.fatal("%d bytes were on disk, of %d allowed", most, w.config.MaxBytes)
 	}
 }

@@ -112,7 +112,7 @@ func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *doc
 		return report, err
 	}
 	s.tellGrants(p)
-	s.tidy()
+	s.tidy(ctx, p)
 	return report, nil
 }
 
@@ -143,8 +143,8 @@ func (s *station) tellGrants(p *configs.Pipeline) {
 	}
 }
 
-// tidy takes away the closures that no stage needs any more.
-func (s *station) tidy() {
+// tidy takes away the closures that no stage needs any more, and what engines keep of them.
+func (s *station) tidy(ctx context.Context, p *configs.Pipeline) {
 	freed, err := s.store.Collect()
 	if err != nil {
 		s.log.Warn("closures that nobody needs are not taken away", "err", err)
@@ -152,6 +152,25 @@ func (s *station) tidy() {
 	}
 	if freed.Closures > 0 {
 		s.log.Info("closures that nobody needs were taken away", "closures", freed.Closures, "bytes", freed.Bytes)
+	}
+	pins, err := s.store.Pins()
+	if err != nil {
+		return // Collect has read them just now
+	}
+	keep := func(digest string) bool {
+		return slices.Contains(slices.Collect(maps.Values(pins)), digestOf(digest))
+	}
+	for _, box := range slices.Sorted(maps.Keys(s.site.Drivers)) {
+		engine, collects := s.site.Drivers[box].(interface {
+			Collect(ctx context.Context, keep func(digest string) bool) error
+		})
+		used := slices.ContainsFunc(closures.Names(p), func(stage string) bool { return p.BoxOf(stage) == box })
+		if !collects || !used {
+			continue
+		}
+		if err := engine.Collect(ctx, keep); err != nil {
+			s.log.Warn("images that nobody needs are not taken away", "box", box, "err", err)
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sightline/runtime/vm/order"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"sightline/runtime/cgroup"
 	"sightline/runtime/driver"
 	"sightline/runtime/qemu"
+	"sightline/runtime/vm/order"
 )
 
 // stageUID is the user of a stage in its guest, of which there is one in each.

@@ -130,8 +130,10 @@ func (r *Report) check() {
 }
 
 // Save writes the report to a file, as JSON.
-func (r *Report) Save(path string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
+func (r *Report) Save(path string) error { return save(r, path) }
+
+func save(report any, path string) error {
+	text, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
@@ -150,7 +152,7 @@ func (r *Report) Table() string {
 	r.stages(t)
 	r.limit(t)
 	r.whole(t)
-	r.verdicts(t)
+	verdicts(t, r.Verdicts)
 	return t.String()
 }
 
@@ -240,12 +242,12 @@ func drops(byReason map[string]float64) string {
 	return strings.Join(words, ", ")
 }
 
-func (r *Report) verdicts(t *table) {
-	if len(r.Verdicts) == 0 {
+func verdicts(t *table, all []Verdict) {
+	if len(all) == 0 {
 		return
 	}
 	t.line("")
-	for _, v := range r.Verdicts {
+	for _, v := range all {
 		word := "met   "
 		if !v.Met {
 			word = "MISSED"

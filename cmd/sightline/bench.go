@@ -44,7 +44,8 @@ Nothing else should run on the machine meanwhile.`,
   sightline bench --model mobilenetv2.onnx --threads 2
   sightline bench --overload
   sightline bench --soak 10m
-  sightline bench stages`,
+  sightline bench stages
+  sightline bench boxes`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.run(c, func(h *bench.Harness) (*bench.Report, error) { return h.Run(c.Context()) })
@@ -55,7 +56,7 @@ Nothing else should run on the machine meanwhile.`,
 	c.Flags().DurationVar(&f.soak, "soak", 0, "measure for so long instead, and judge whether memory grows (10m)")
 	c.Flags().StringVar(&f.cpu, "cpuprofile", "", "write a processor profile of the pipeline to this file, for go tool pprof")
 	c.Flags().StringVar(&f.heap, "memprofile", "", "write a heap profile of the pipeline's end to this file")
-	c.AddCommand(newBenchStages(), newBenchRecord(), newBenchSite(), newBenchPipeline())
+	c.AddCommand(newBenchStages(), newBenchBoxes(), newBenchRecord(), newBenchSite(), newBenchPipeline())
 	return c
 }
 

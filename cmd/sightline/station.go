@@ -40,6 +40,9 @@ type station struct {
 	builder closures.Builder
 	engines configs.Runtime // what the drivers stand on
 
+	applying sync.Mutex
+	running  running // guarded by applying
+
 	grantsMu sync.Mutex
 	grants   map[string]string // of guests: addresses, by socket
 
@@ -81,39 +84,64 @@ func (s *station) apply(ctx context.Context, d *document, force bool) (superviso
 	return s.applyPipeline(ctx, p, d, force)
 }
 
+// applyPipeline is apply for a document that was read already. One plan is applied at a time; when the
+// supervisor refuses one, what was there goes on as it was.
 func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *document, force bool) (supervisor.Report, error) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	if d.Closures == nil {
 		if err := s.enclose(p, d); err != nil {
 			return supervisor.Report{}, err
 		}
 	}
-	s.useDrivers(p.Runtime)
-	stages, err := s.site.Plan(p, d.Closures, d.readFile)
+	stages, err := s.plan(p, d)
 	if err != nil {
 		return supervisor.Report{}, err
 	}
-	guests, err := s.guests(p)
-	if err != nil {
-		return supervisor.Report{}, err
-	}
-	stages = append(stages, guests...)
 	text, err := json.Marshal(d)
 	if err != nil {
 		return supervisor.Report{}, fmt.Errorf("keep the plan: %w", err)
 	}
-	for _, stage := range stages {
-		s.kinds.Store(stage.Name, stage.Kind)
-	}
-	s.board.Describe(p.Device, p.Name)
-	s.site.Begin(p, stages, s.box)
-	s.makeRoom(p)
+	before := s.running
+	s.begin(running{p, stages})
 	report, err := s.super.Apply(ctx, supervisor.Plan{Name: p.Name, Document: text, Stages: stages}, supervisor.ApplyOptions{Force: force})
 	if err != nil {
+		if before.pipeline != nil {
+			s.begin(before)
+		}
 		return report, err
 	}
 	s.tellGrants(p)
 	s.tidy(ctx, p)
 	return report, nil
+}
+
+// running is a plan whose results flow.
+type running struct {
+	pipeline *configs.Pipeline
+	stages   []supervisor.Stage
+}
+
+// plan makes all stages of a pipeline, whole other systems at the end.
+func (s *station) plan(p *configs.Pipeline, d *document) ([]supervisor.Stage, error) {
+	s.useDrivers(p.Runtime)
+	stages, err := s.site.Plan(p, d.Closures, d.readFile)
+	if err != nil {
+		return nil, err
+	}
+	guests, err := s.guests(p)
+	return append(stages, guests...), err
+}
+
+// begin has the results of a plan flow, and shows its stages.
+func (s *station) begin(r running) {
+	s.running = r
+	for _, stage := range r.stages {
+		s.kinds.Store(stage.Name, stage.Kind)
+	}
+	s.board.Describe(r.pipeline.Device, r.pipeline.Name)
+	s.site.Begin(r.pipeline, r.stages, s.box)
+	s.makeRoom(r.pipeline)
 }
 
 // tellGrants puts what each stage may reach into the audit log.

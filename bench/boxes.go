@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -48,6 +49,7 @@ type BoxState struct {
 	Kind     string // capture, classify or publish
 	Running  bool
 	Ready    bool
+	Problem  string        // in words, if there is one
 	Digest   string        // of its closure; empty in place
 	Measured bool          // CPU and Memory are known
 	CPU      time.Duration // since the start of the box
@@ -149,6 +151,10 @@ func (b *Boxes) group(ctx context.Context, out *BoxReport, name string, kinds []
 	}
 	defer func() { err = errors.Join(err, site.stop(stopPatience)) }()
 	c := &circuit{boxes: b, harness: &of, group: g, site: site, where: where, folder: filepath.Join(b.folder, name)}
+	c.patience, c.late = boxPatience, of.Options.Staleness+straggling
+	if slices.ContainsFunc(kinds, func(k Kind) bool { return k.Emulated }) {
+		c.patience, c.late = guestPatience, of.Options.Staleness+guestStraggling
+	}
 	if err := c.open(); err != nil {
 		return err
 	}
@@ -166,6 +172,8 @@ type circuit struct {
 	file    string
 	listen  string
 	failed  map[string]bool
+	// patience is how long a first result may take, late how long the last ones are waited for.
+	patience, late time.Duration
 }
 
 // open writes the pipeline file.

@@ -1,15 +1,12 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -24,8 +21,10 @@ type BoxRun struct {
 	Results  int       `json:"results"`  // of those pictures
 	NoTime   int       `json:"no_time"`  // results received in that time without the camera's own time; in no other figure
 	Latency  Quantiles `json:"latency"`  // from captured to received
-	// Ready and First are from the start of the program to when every stage was ready, asked for every
-	// 50 ms, and to its first result. Up to two seconds of First pass until the camera's next keyframe.
+	// Ready and First are from the start of the program to when every stage was ready, as seen by asking
+	// again and again, and to its first result. Up to two seconds of First pass until the camera's next
+	// keyframe. An engine of containers takes up to a second to answer for each stage, so Ready is late
+	// by so much there.
 	Ready time.Duration `json:"ready_ns"`
 	First time.Duration `json:"first_ns"`
 	// CPU is the processor time of the program and all boxes in the measured time, Supervisor of the
@@ -78,59 +77,11 @@ func (b *Boxes) writeFile(h *Harness, folder string, where *Site, listen string)
 }
 
 const (
-	boxPatience     = 4 * time.Minute // until the first result: a guest without KVM starts slowly
-	boxStopPatience = 90 * time.Second
+	boxPatience     = 4 * time.Minute  // until the first result
+	guestPatience   = 10 * time.Minute // of a guest without KVM
+	guestStraggling = 15 * time.Second
 	askAgain        = 50 * time.Millisecond
 )
-
-// errLeft is that a supervisor was killed, so that its boxes go on.
-var errLeft = errors.New("sightline did not end when asked to, and was killed")
-
-// startSupervisor starts an ordinary `sightline run`. It is asked to stop, and stops its boxes, also
-// when this process is killed.
-func startSupervisor(cmd *exec.Cmd) (*child, error) {
-	c := &child{name: "sightline run", cmd: cmd, done: make(chan struct{})}
-	cmd.Stderr = &c.errors
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("start sightline: %w", err)
-	}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // the signal comes when the thread that started it ends
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		defer close(c.done)
-		_, _ = io.Copy(io.Discard, stdout)
-		if err := cmd.Wait(); err != nil {
-			c.err = fmt.Errorf("%s: %w\n%s", c.name, err, c.errors.String())
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start sightline: %w", err)
-	}
-	return c, nil
-}
-
-// stopSupervisor asks sightline to stop all stages and itself.
-func stopSupervisor(c *child, state string) error {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-	timer := time.NewTimer(boxStopPatience)
-	defer timer.Stop()
-	select {
-	case <-c.done:
-		return c.err
-	case <-timer.C:
-	}
-	_ = c.cmd.Process.Kill() // it may have ended just now
-	<-c.done
-	return fmt.Errorf("%w after %s; boxes may be left (sightline run --state %s adopts them, and Ctrl-C ends them)\n%s",
-		errLeft, boxStopPatience, state, c.errors.String())
-}
 
 // boxRun is one run while it is measured.
 type boxRun struct {
@@ -157,7 +108,7 @@ func (r *boxRun) measure(ctx context.Context) (out *BoxRun, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.await(ctx, sub.first, boxPatience); err != nil {
+	if err := w.await(ctx, sub.first, r.circuit.patience); err != nil {
 		return nil, fmt.Errorf("wait for the first result: %w", err)
 	}
 	if err := w.await(ctx, nil, settling); !errors.Is(err, errElapsed) {
@@ -176,13 +127,14 @@ func (r *boxRun) measure(ctx context.Context) (out *BoxRun, err error) {
 
 // awaitReady asks until every stage is ready, and returns when that was.
 func (r *boxRun) awaitReady(ctx context.Context, w *window) (time.Duration, error) {
-	for end := now() + boxPatience; ; {
+	for end := now() + r.circuit.patience; ; {
 		states, err := r.circuit.boxes.Ask(ctx, r.state)
 		if err == nil && allReady(states) {
 			return now(), nil
 		}
 		if now() > end {
-			return 0, fmt.Errorf("not every stage was ready after %s (%v)\n%s", boxPatience, errors.Join(err, notReady(states)), w.pipeline.errors.String())
+			why := errors.Join(err, notReady(states), errors.New(w.pipeline.errors.String()))
+			return 0, fmt.Errorf("not every stage was ready after %s: %w", r.circuit.patience, why)
 		}
 		if err := w.await(ctx, nil, askAgain); !errors.Is(err, errElapsed) {
 			return 0, err
@@ -195,7 +147,7 @@ func allReady(states []BoxState) bool { return len(states) > 0 && notReady(state
 func notReady(states []BoxState) error {
 	for _, s := range states {
 		if !s.Running || !s.Ready {
-			return fmt.Errorf("stage %q is not", s.Stage)
+			return fmt.Errorf("stage %q is not: %s", s.Stage, cmp.Or(s.Problem, "it does not say why"))
 		}
 	}
 	return nil
@@ -232,7 +184,7 @@ func (r *boxRun) window(ctx context.Context, w *window) (*BoxRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.await(ctx, nil, w.harness.Options.Staleness+straggling); !errors.Is(err, errElapsed) {
+	if err := w.await(ctx, nil, r.circuit.late); !errors.Is(err, errElapsed) {
 		return nil, err
 	}
 	arrivals, err := w.subscriber.taken()

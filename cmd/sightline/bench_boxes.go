@@ -191,7 +191,7 @@ func askStages(ctx context.Context, dir string) ([]bench.BoxState, error) {
 	out := make([]bench.BoxState, len(states))
 	for i, s := range states {
 		out[i] = bench.BoxState{
-			Stage: s.Stage, Kind: s.Kind, Running: s.Phase == supervisor.Running, Ready: s.Ready, Digest: s.Digest,
+			Stage: s.Stage, Kind: s.Kind, Running: s.Phase == supervisor.Running, Ready: s.Ready, Problem: s.Problem, Digest: s.Digest,
 			Measured: s.Measured, CPU: time.Duration(s.CPU * float64(time.Second)), Memory: s.Memory,
 		}
 	}

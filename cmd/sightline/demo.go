@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sightline/cmd/sightline/closures"
 	"sightline/cmd/sightline/demo"
 	"sightline/configs"
 	"sightline/web"
@@ -104,6 +105,9 @@ func between(c *cobra.Command, site *demo.Site, length time.Duration, box string
 		if server != nil {
 			fmt.Fprintf(out, "status page  http://%s/\n", server.Address())
 		}
+		if err := probe(ctx, s, w.pipeline); err != nil {
+			return err
+		}
 		viewer.Stages = s.board.Stages
 		if err := viewer.Open(); err != nil {
 			return err
@@ -120,6 +124,23 @@ func between(c *cobra.Command, site *demo.Site, length time.Duration, box string
 	default: // it did not come so far
 		return err
 	}
+}
+
+// probe tries the boxes of the pipeline, so that what is missing is said at once.
+func probe(ctx context.Context, s *station, p *configs.Pipeline) error {
+	s.useDrivers(p.Runtime)
+	tried := map[string]bool{configs.Inline: true}
+	for _, stage := range closures.Names(p) {
+		box := p.BoxOf(stage)
+		if tried[box] {
+			continue
+		}
+		tried[box] = true
+		if err := s.site.Drivers[box].Probe(ctx).Err; err != nil {
+			return fmt.Errorf("no %s boxes here: %w", box, err)
+		}
+	}
+	return nil
 }
 
 // firstPatience is how long the first result may take: a guest without KVM starts slowly.

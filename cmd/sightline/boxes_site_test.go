@@ -182,6 +182,7 @@ type device struct {
 	t        *testing.T
 	patience time.Duration
 	programs string
+	stages   string // folder of other programs for stages; empty: the real ones
 	folder   string
 	log      lines // of all supervisors
 
@@ -254,6 +255,9 @@ func (d *device) sightline(args ...string) *exec.Cmd {
 		command.Env = append(command.Env, "CAMERA_PASSWORD="+cameraPassword)
 	}
 	command.Env = append(command.Env, "SIGHTLINE_STATE="+d.path("state"))
+	if d.stages != "" {
+		command.Env = append(command.Env, "SIGHTLINE_STAGES="+d.stages)
+	}
 	return command
 }
 

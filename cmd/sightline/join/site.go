@@ -16,6 +16,7 @@ import (
 
 	"sightline/cmd/program"
 	"sightline/configs"
+	"sightline/models"
 	"sightline/pipeline"
 	"sightline/pipeline/grant"
 	"sightline/pipeline/wire"
@@ -207,7 +208,7 @@ func (b *planner) join(kind wire.Kind, name string, boxed bool, settings string,
 		return b.made[at], nil
 	}
 	t := talk{
-		kind: kind, name: name, ends: m.ends, outlet: m.outlet, crossings: m.cross, hub: b.hub, records: b.Records(name),
+		kind: kind, name: name, complain: &complaints{log: b.Log, stage: name}, ends: m.ends, outlet: m.outlet, crossings: m.cross, hub: b.hub, records: b.Records(name),
 		configuration: wire.Configuration{Device: b.p.Device, Section: m.section, Secrets: m.secrets},
 		refused:       func(_, address string, err error) { b.Refused(name, address, err) },
 	}
@@ -276,9 +277,7 @@ func (b *planner) classify(name string) (part, error) {
 			m.cross = append(m.cross, cross)
 			m.ends.FramesOut[source], m.ends.Direct[source] = cross.output, &cross.direct
 		}
-		m.ends.ResultsIn = map[string]*wire.Inlet{resultsLink: {Deliver: func(ctx context.Context, msg pipeline.Message, taken func()) error {
-			return b.hub.deliver(ctx, name, msg, taken)
-		}}}
+		m.ends.ResultsIn = map[string]*wire.Inlet{resultsLink: {Deliver: b.deliverer(name, c)}}
 		return m, nil
 	}
 	takers := b.takers(name)
@@ -293,6 +292,22 @@ func (b *planner) classify(name string) (part, error) {
 		return b.Places.Classify(b.env(name, in.stats, nil), c, in.inbox, links, b.hub.outputs(takers, b.watch))
 	}
 	return m, nil
+}
+
+// deliverer takes the messages of a classify stage in a box. What the stage may not say is gone.
+func (b *planner) deliverer(name string, c models.Config) func(context.Context, pipeline.Message, func()) error {
+	hub, may := b.hub, claimOf(b.p.Device, name, c)
+	complain := &complaints{log: b.Log, stage: name}
+	return func(ctx context.Context, m pipeline.Message, taken func()) error {
+		if m.Result != nil {
+			if err := may.result(m.Result); err != nil {
+				complain.refused("result", err)
+				taken()
+				return nil
+			}
+		}
+		return hub.deliver(ctx, name, m, taken)
+	}
 }
 
 // takers are those who take the results of a model.

@@ -26,6 +26,7 @@ type talk struct {
 	hub           *Hub
 	records       *slog.Logger // takes the stage's log records
 	refused       func(network, address string, err error)
+	complain      *complaints // about statuses
 }
 
 // boxWire speaks with the boxes of one stage, one after the other.
@@ -85,9 +86,11 @@ func (w *boxWire) note(change func(*supervisor.Health)) {
 }
 
 func (w *boxWire) status(s pipeline.Status) {
-	if s.Stage == w.name {
-		w.note(func(h *supervisor.Health) { h.Ready = s.State == pipeline.StateOnline })
+	if err := statusClaim(w.kind, w.name, s); err != nil {
+		w.complain.refused("status", err)
+		return
 	}
+	w.note(func(h *supervisor.Health) { h.Ready = s.State == pipeline.StateOnline })
 	w.hub.Report(s)
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // stagePatience is how long a translated guest may take on a machine with other work.
-const stagePatience = 3 * time.Minute
+const stagePatience = 5 * time.Minute
 
 // stageSpec is a box of the suite's stage, with its supervisor's listener.
 func stageSpec(t *testing.T, arch string) (driver.Spec, *net.UnixListener, *lines) {

@@ -286,7 +286,7 @@ func (s *station) event(e supervisor.Event) {
 // box says for the board how a stage runs.
 func (s *station) box(stage string) web.Box { return s.boxes.of(s.super, stage) }
 
-// boxStates are the supervisor's states, asked at most a few times a second.
+// boxStates are the supervisor's states, asked at most once a second: engines take their time to measure.
 type boxStates struct {
 	mu    sync.Mutex
 	at    time.Time
@@ -296,8 +296,8 @@ type boxStates struct {
 func (b *boxStates) of(from *supervisor.Supervisor, stage string) web.Box {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if time.Since(b.at) > 250*time.Millisecond {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	if time.Since(b.at) > time.Second {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		b.known, b.at = map[string]supervisor.State{}, time.Now()
 		for _, st := range from.List(ctx) {

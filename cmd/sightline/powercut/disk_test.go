@@ -41,18 +41,14 @@ sinks:
 http: {listen: "off"}
 `
 
-// install makes the device's disk, with the programs in folder.
-func (m *machine) install(t *testing.T, folder string) {
+// install makes the device's disk, with the programs in folder and ONNX Runtime's library.
+func (m *machine) install(t *testing.T, folder, library string) {
 	t.Helper()
 	root := filepath.Join(m.folder, "root")
 	for _, name := range []string{stateFolder, programs, settings, "/usr/bin", "/dev", "/proc", "/sys", "/tmp", "/world/tmp", "/world/proc"} {
 		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-	}
-	library := os.Getenv("SIGHTLINE_ONNXRUNTIME")
-	if library == "" {
-		t.Skip("no ONNX Runtime: SIGHTLINE_ONNXRUNTIME names none (scripts/onnxruntime.sh fetches it)")
 	}
 	lay(t, root, "/usr/bin/sightline-supervisor", closure.Spec{Program: filepath.Join(folder, "sightline-supervisor")})
 	lay(t, root, programs+"/sightline-publish", closure.Spec{Program: filepath.Join(folder, "sightline-publish")})

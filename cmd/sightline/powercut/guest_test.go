@@ -262,13 +262,17 @@ func (g *guest) cut() {
 	if err := g.command.Process.Kill(); err != nil {
 		g.t.Fatal(err)
 	}
-	g.wait()
+	took := g.wait()
+	g.t.Logf("this boot took %s of the machine's processors", took.Round(time.Second))
 }
 
-func (g *guest) wait() {
+// wait returns how long the guest had a processor of this machine.
+func (g *guest) wait() time.Duration {
 	<-g.ended
 	_ = g.command.Wait() // it was killed, or says why by its console
+	state := g.command.ProcessState
 	g.command = nil
+	return state.UserTime() + state.SystemTime()
 }
 
 func (g *guest) scrap() {

@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"sightline/models/onnx/library"
 	control "sightline/runtime/supervisor"
 )
 
@@ -27,7 +29,7 @@ func TestAPowerCutTakesNothingAway(t *testing.T) {
 	g.flow(10)
 	g.up()
 	var acked []string
-	for range boots {
+	for range boots(t) {
 		acked = cut(t, m, g, acked)
 		g = m.boot(t)
 		returns(t, g, acked)
@@ -35,8 +37,20 @@ func TestAPowerCutTakesNothingAway(t *testing.T) {
 	cut(t, m, g, acked)
 }
 
-// boots is how often the device comes back; the power is cut once more.
-const boots = 2
+// boots returns how often the device comes back, once unless SIGHTLINE_TEST_POWERCUTS says more; the
+// power is cut once more than that.
+func boots(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("SIGHTLINE_TEST_POWERCUTS")
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("SIGHTLINE_TEST_POWERCUTS is %q, not how often the device is to come back", text)
+	}
+	return n
+}
 
 // prepare makes the device, or says why there is none.
 func prepare(t *testing.T) *machine {
@@ -53,13 +67,17 @@ func prepare(t *testing.T) *machine {
 			t.Skip("the device's disk: ", err)
 		}
 	}
+	onnx, _, err := library.Find("")
+	if err != nil {
+		t.Skip(err)
+	}
 	m := newMachine(t)
 	folder := os.Getenv("SIGHTLINE_TEST_PROGRAMS")
 	if folder == "" {
-		folder = filepath.Join(m.folder, "programs")
+		folder = filepath.Join(m.folder, "built")
 		tool(t, "../../../scripts/build", folder, "test")
 	}
-	m.install(t, folder)
+	m.install(t, folder, onnx)
 	return m
 }
 
@@ -71,7 +89,7 @@ func cut(t *testing.T, m *machine, g *guest, earlier []string) []string {
 	time.Sleep(rand.N(3 * time.Second)) // the moment is the point
 	g.must(order{Write: unflushed})
 	g.cut()
-	acked := append(earlier, g.acknowledged()...)
+	acked := slices.Concat(earlier, g.acknowledged())
 	f := m.find(t)
 	if text := f.file(unflushed); text != "" {
 		t.Errorf("what was never flushed is on the disk, so this is no power cut: %d bytes", len(text))
@@ -87,7 +105,7 @@ func checkDisk(t *testing.T, f *found, acked []string) {
 	missing(t, f.file(upstream), acked)
 	summary := f.checkState()
 	whole, torn := resultLines(t, f.file(stateFolder+"/results.jsonl"))
-	t.Logf("%d acknowledged, all there; audit log of %d records, torn %d and %d bytes; %d lines of results, %d bytes torn",
+	t.Logf("%d acknowledged; audit log of %d records, torn %d and %d bytes; %d lines of results, %d bytes torn",
 		len(acked), summary.Last, summary.Torn, summary.Tail, whole, torn)
 }
 

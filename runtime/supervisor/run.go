@@ -104,11 +104,24 @@ func (s *Supervisor) Down(ctx context.Context) error {
 	for i := len(keepers) - 1; i >= 0; i-- {
 		k := keepers[i]
 		k.update(func() { k.down = true })
-		if err := k.await(last, k.still); err != nil && !errors.Is(err, errClosed) {
+		limited, end := context.WithTimeout(last, k.downTime())
+		if err := k.await(limited, k.still); err != nil && !errors.Is(err, errClosed) {
 			errs = append(errs, fmt.Errorf("stop stage %q: it is left to the next supervisor: %w", k.name, err))
 		}
+		end()
 	}
 	return errors.Join(errs...)
+}
+
+// downTime is how long stopping everything waits for a stage: its grace and what ending it by force
+// takes. One of which it cannot be seen whether it has a box, as its engine is gone, gets the latter.
+func (k *keeper) downTime() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cur == nil {
+		return forceTime
+	}
+	return k.cur.of.grace + 2*forceTime
 }
 
 // Restart stops a stage and starts it again, at once also if it would have waited. A stage that was

@@ -107,7 +107,7 @@ that one is then refused until --force. Exit status 1 when a stage was put back 
 	}
 	configs.AddFlags(c.Flags())
 	addState(c)
-	c.Flags().BoolVar(&force, "force", false, "try again what did not hold before")
+	c.Flags().BoolVar(&force, "force", false, "try again what did not hold before, and make anew what was changed in the store")
 	return c
 }
 

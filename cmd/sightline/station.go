@@ -94,6 +94,13 @@ func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *doc
 			return supervisor.Report{}, err
 		}
 	}
+	if force {
+		for _, c := range d.Closures {
+			if err := s.store.Mend(digestOf(c.Digest)); err != nil {
+				return supervisor.Report{}, err
+			}
+		}
+	}
 	stages, err := s.plan(p, d)
 	if err != nil {
 		return supervisor.Report{}, err

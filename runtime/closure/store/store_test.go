@@ -166,6 +166,42 @@ func TestATamperedTreeIsToldByName(t *testing.T) {
 	}
 }
 
+func TestWhatWasChangedIsMadeAnewOnceItIsMended(t *testing.T) {
+	s := open(t)
+	d := put(t, s, stage(t, "model"), "one")
+	tree, err := s.Tree(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := s.Pack(d, plain{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Mend(d); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{tree, packed.Path} {
+		if _, err := os.Lstat(name); err != nil {
+			t.Errorf("what was well was taken away: %v", err)
+		}
+	}
+	if err := errors.Join(os.Chmod(filepath.Join(tree, "stage"), 0o755), os.Chmod(packed.Path, 0o644), os.WriteFile(packed.Path, []byte("other"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Pack(d, plain{}); err == nil {
+		t.Error("a changed packing was given out")
+	}
+	if err := s.Mend(d); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Tree(d); err != nil {
+		t.Errorf("the tree, made anew: %v", err)
+	}
+	if again, err := s.Pack(d, plain{}); err != nil || again != packed {
+		t.Errorf("the packing, made anew: %v, %v, not %v", again, err, packed)
+	}
+}
+
 // plain packs names and contents one after the other.
 type plain struct{ fail error }
 

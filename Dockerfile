@@ -44,6 +44,7 @@ FROM ${RUNTIME_BASE} AS cpu
 COPY --from=build /image/root/ /
 COPY --from=build --chown=65532:65532 /image/state/ /var/lib/sightline/
 ENV SIGHTLINE_ONNXRUNTIME=/usr/lib/sightline/libonnxruntime.so \
+	SIGHTLINE_STATE=/var/lib/sightline \
 	XDG_CACHE_HOME=/var/lib/sightline/cache
 WORKDIR /var/lib/sightline
 VOLUME /var/lib/sightline
@@ -77,6 +78,7 @@ FROM ${JETSON_BASE} AS jetson
 COPY --from=jetson-build /image/root/ /
 COPY --from=jetson-build --chown=65532:65532 /image/state/ /var/lib/sightline/
 ENV SIGHTLINE_ONNXRUNTIME=/usr/lib/sightline/libonnxruntime.so \
+	SIGHTLINE_STATE=/var/lib/sightline \
 	XDG_CACHE_HOME=/var/lib/sightline/cache
 WORKDIR /var/lib/sightline
 VOLUME /var/lib/sightline

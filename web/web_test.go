@@ -27,7 +27,9 @@ func newFixture() fixture {
 	board := &web.Board{Device: "dev", Name: "front", Version: "1", Began: time.Now()}
 	board.Show([]web.Stage{
 		{Name: "cloud", Kind: web.Publish, Samples: pipeline.NewStats().Snapshot},
-		{Name: "scene", Kind: web.Classify, Samples: stats.Snapshot},
+		{Name: "scene", Kind: web.Classify, Samples: stats.Snapshot, Box: func() web.Box {
+			return web.Box{In: "vm", ID: "scene-1", Restarts: 2, Reason: "hung", CPU: 1500 * time.Millisecond, Memory: 64 << 20, Received: 7, Sent: 8}
+		}},
 	})
 	server := &web.Server{Board: board, Log: slog.New(slog.DiscardHandler)}
 	return fixture{board: board, stats: stats, handler: server.Handler()}
@@ -83,6 +85,10 @@ func TestMetricsAreRealHistogramsAndCounters(t *testing.T) {
 		`sightline_infer_seconds_sum{device="dev",stage="scene"} 40.004`,
 		`# TYPE sightline_infer_seconds histogram`,
 		`process_resident_memory_bytes`,
+		`sightline_box_cpu_seconds_total{box="vm",device="dev",stage="scene"} 1.5`,
+		`sightline_box_memory_bytes{box="vm",device="dev",stage="scene"} 6.7108864e+07`,
+		`sightline_box_restarts_total{box="vm",device="dev",stage="scene"} 2`,
+		`sightline_wire_received_bytes_total{box="vm",device="dev",stage="scene"} 7`,
 	} {
 		if !strings.Contains(body, line) {
 			t.Errorf("no line %q", line)
@@ -106,6 +112,10 @@ func TestStatusShowsStagesCountsAndTheNewestResult(t *testing.T) {
 		Stages []struct {
 			Name, State string
 			Drops       map[string]float64
+			Box         *struct {
+				In, Reason string
+				CPU        float64 `json:"cpu_seconds"`
+			}
 		}
 		Latest []web.Latest
 	}
@@ -114,6 +124,9 @@ func TestStatusShowsStagesCountsAndTheNewestResult(t *testing.T) {
 	}
 	if len(got.Stages) != 2 || got.Stages[1].Drops["stale"] != 3 || got.Stages[0].State != "starting" {
 		t.Errorf("stages %+v", got.Stages)
+	}
+	if box := got.Stages[1].Box; got.Stages[0].Box != nil || box == nil || box.In != "vm" || box.Reason != "hung" || box.CPU != 1.5 {
+		t.Errorf("box %+v", box)
 	}
 	if len(got.Latest) != 1 || got.Latest[0].Class != "dog" || !got.Latest[0].Since.Equal(captured.Add(time.Second)) {
 		t.Errorf("latest %+v, want dog since the second result", got.Latest)

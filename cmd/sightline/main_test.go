@@ -53,8 +53,8 @@ func TestExitStatusesTellAFailureFromABadConfiguration(t *testing.T) {
 		{"unknown key", []string{"validate", write(t, strings.Replace(wellFile, "model:", "modle:", 1))}, exitBadConfig, "front.yaml:8:"},
 		{"unknown key, run", []string{"run", write(t, strings.Replace(wellFile, "model:", "modle:", 1))}, exitBadConfig, "model"},
 		{"no such file", []string{"run", "nowhere.yaml"}, exitBadConfig, "nowhere.yaml"},
-		{"no plan yet", []string{"run", "--state", t.TempDir()}, exitBadConfig, "name a pipeline file"},
-		{"nobody runs", []string{"ps", "--state", t.TempDir()}, exitFailed, "no supervisor is running"},
+		{"no plan yet", []string{"run", "--state", stateFolder(t)}, exitBadConfig, "name a pipeline file"},
+		{"nobody runs", []string{"ps", "--state", stateFolder(t)}, exitFailed, "no supervisor is running"},
 		{"unknown flag", []string{"run", "--fast"}, exitBadConfig, "--fast"},
 		{"unknown command", []string{"rnu"}, exitBadConfig, "rnu"},
 		{"no such runtime", []string{"plan", "--onnxruntime", "nowhere.so", write(t, wellFile)}, exitFailed, "nowhere.so"},
@@ -83,4 +83,19 @@ func TestDoctorTriesWhatThisMachineHas(t *testing.T) {
 			t.Errorf("no %q in\n%s", part, stdout)
 		}
 	}
+}
+
+// stateFolder is a state folder with a path short enough for one.
+func stateFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := removeState(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

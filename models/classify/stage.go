@@ -122,7 +122,10 @@ func (s *Stage) open(ctx context.Context, stop <-chan struct{}) (pipeline.Classi
 
 func (s *Stage) load(ctx context.Context) (model pipeline.Classifier, err error) {
 	defer recovered(&err, "load the model")
-	return s.Open(ctx)
+	if model, err = s.Open(ctx); err != nil {
+		return nil, err // also where a typed nil came with the error
+	}
+	return model, nil
 }
 
 // recovered turns a panic into an error of what was being done.

@@ -427,3 +427,18 @@ func TestAllocationsPerFrame(t *testing.T) {
 		t.Errorf("%v allocations a frame, want 3", n)
 	}
 }
+
+func TestAModelThatDoesNotLoadIsAnErrorAndNoPanicWhateverComesWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(&fake{}, "gate")
+		refused := errors.New("not a model")
+		b.Open = func(context.Context) (pipeline.Classifier, error) {
+			var none *fake // as functions give that return a type of their own
+			return none, refused
+		}
+		b.start(t)
+		if err := <-b.done; !errors.Is(err, refused) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}

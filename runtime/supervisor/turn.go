@@ -120,6 +120,7 @@ type before struct {
 
 // turn has a stage become what the plan says, and waits for what comes of it.
 func (a *application) turn(ctx context.Context, k *keeper, e *edition) (Outcome, error) {
+	k.trust(e)
 	var b before
 	k.update(func() { b = a.want(k, e) })
 	if b.refused != "" {
@@ -132,6 +133,20 @@ func (a *application) turn(ctx context.Context, k *keeper, e *edition) (Outcome,
 	})
 	outcome.Stage = k.name
 	return outcome, err
+}
+
+// trust takes the version that runs as one to go back to, when another comes before it has held and
+// none has: it works by now, which is more than can be said of the other.
+func (k *keeper) trust(e *edition) {
+	k.mu.Lock()
+	cur, good := k.cur, k.good
+	k.mu.Unlock()
+	if cur == nil || good != nil || cur.of.key == e.key {
+		return
+	}
+	if cur.of.wire == nil || k.said(cur).Ready {
+		k.hold(cur.of, false)
+	}
 }
 
 // want is called with k.mu held.

@@ -188,6 +188,7 @@ func TestCamerasShareAnInference(t *testing.T) {
 		for i, name := range []string{"a", "b", "c"} {
 			b.put(i, name, 1, pipeline.Times{})
 		}
+		time.Sleep(b.Batch.Wait) // a batch of those that came first may wait for more
 		r := b.results(t, 0)
 		ids := map[string]bool{}
 		for _, one := range r {

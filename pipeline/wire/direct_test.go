@@ -210,7 +210,7 @@ func TestNobodyPassesASupervisorAFile(t *testing.T) {
 	if _, err := g.Read(make([]byte, 64)); err != nil {
 		t.Fatal(err)
 	}
-	if after := descriptors(t); after != before {
+	if after := descriptors(t); after > before { // those of tests before may still be closed
 		t.Errorf("%d descriptors became %d", before, after)
 	}
 }

@@ -22,11 +22,33 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		help[m.Name] = m.Help
 	}
 	device := c.board.device()
-	for _, stage := range c.board.Stages() {
+	for _, s := range c.board.samples() {
+		out <- metric(s, help[s.Name], device)
+	}
+}
+
+// samples are the series of all stages. What two stages count of one thing is one series: frames that
+// were dropped between two boxes are counted on both sides.
+func (b *Board) samples() []pipeline.Sample {
+	var all []pipeline.Sample
+	at := map[string]int{}
+	for _, stage := range b.Stages() {
 		for _, s := range append(stage.Samples(), stage.used()...) {
-			out <- metric(s, help[s.Name], device)
+			key := s.Name + "\x00" + strings.Join(s.Labels, "\x00")
+			i, known := at[key]
+			if !known {
+				at[key] = len(all)
+				s.Counts = slices.Clone(s.Counts)
+				all = append(all, s)
+				continue
+			}
+			all[i].Value, all[i].Sum = all[i].Value+s.Value, all[i].Sum+s.Sum
+			for n := range min(len(all[i].Counts), len(s.Counts)) {
+				all[i].Counts[n] += s.Counts[n]
+			}
 		}
 	}
+	return all
 }
 
 // used is what the stage's box uses, as samples.

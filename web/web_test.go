@@ -133,6 +133,25 @@ func TestStatusShowsStagesCountsAndTheNewestResult(t *testing.T) {
 	}
 }
 
+func TestWhatTwoStagesCountOfOneThingIsOneSeries(t *testing.T) {
+	f := newFixture()
+	other := pipeline.NewStats()
+	f.board.Show(append(f.board.Stages(), web.Stage{Name: "gate", Kind: web.Capture, Samples: other.Snapshot}))
+	for stats, n := range map[*pipeline.Stats]uint64{f.stats: 3, other: 4} {
+		stats.Drops("scene", "gate").Add(pipeline.DropStale, n)
+		stats.Histogram(pipeline.InferSeconds, "stage", "scene").Observe(time.Millisecond)
+	}
+	status, body := f.ask(t, "/metrics", "localhost:9640")
+	for _, line := range []string{
+		`sightline_frames_dropped_total{device="dev",reason="stale",source="gate",stage="scene"} 7`,
+		`sightline_infer_seconds_count{device="dev",stage="scene"} 2`,
+	} {
+		if status != http.StatusOK || !strings.Contains(body, line) {
+			t.Errorf("status %d, no line %q in\n%s", status, line, body)
+		}
+	}
+}
+
 func TestNamesThatAreNotThisMachinesAreRefused(t *testing.T) {
 	f := newFixture()
 	for _, host := range []string{"evil.example", "evil.example:9640", "192.0.2.1:9640", ""} {

@@ -95,10 +95,23 @@ func (w *boxWire) status(s pipeline.Status) {
 }
 
 func (w *boxWire) stats(samples []pipeline.Sample) {
+	samples = slices.DeleteFunc(samples, func(s pipeline.Sample) bool { return !w.owns(s) })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.samples = samples
 	w.health.In, w.health.Out = flow(w.kind, samples)
+}
+
+// owns tells whether a series is the stage's to count: its own, and of a capture stage the frames that
+// it drops on their way to a model.
+func (w *boxWire) owns(s pipeline.Sample) bool {
+	for i := 0; i+1 < len(s.Labels); i += 2 {
+		if s.Labels[i] == "stage" && s.Labels[i+1] != w.name {
+			_, consumer := w.ends.FramesIn[s.Labels[i+1]]
+			return consumer
+		}
+	}
+	return true
 }
 
 func (w *boxWire) exit(e wire.Exit) {

@@ -2,7 +2,13 @@
 // models. Running a model is in the packages below it.
 package models
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"sightline/pipeline"
+)
 
 // Config is one classify stage: a model and what it looks at.
 type Config struct {
@@ -27,6 +33,16 @@ const (
 	ProviderCUDA     = "cuda"
 	ProviderTensorRT = "tensorrt"
 )
+
+// RegionList returns the regions in the order of their names.
+func (c Config) RegionList() []pipeline.Region {
+	var list []pipeline.Region
+	for _, name := range slices.Sorted(maps.Keys(c.Regions)) {
+		r := c.Regions[name]
+		list = append(list, pipeline.Region{Name: name, Left: r[0], Top: r[1], Right: r[2], Bottom: r[3]})
+	}
+	return list
+}
 
 // Batch says how frames are put together for one inference.
 type Batch struct {

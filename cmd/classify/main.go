@@ -6,10 +6,8 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"maps"
 	"os"
 	"runtime"
-	"slices"
 
 	"sightline/cmd/program"
 	"sightline/models"
@@ -56,7 +54,7 @@ func open(c models.Config, log *slog.Logger) (pipeline.Classifier, error) {
 	o := onnx.Options{
 		Path: program.At(program.ModelPath), Name: models.File{Path: c.Model}.Name(), CardPath: program.IfThere(program.CardPath), Provider: onnx.Provider(c.Provider), GPU: c.GPU,
 		Threads: c.Threads, Batch: c.Batch.Max, Half: c.Half, Threshold: c.Threshold, TopK: c.TopK,
-		Regions: regions(c.Regions), Log: log,
+		Regions: c.RegionList(), Log: log,
 	}
 	if c.Model == program.BuiltInGate {
 		card, err := models.ParseCard(c.Model+".yaml", gate.Card())
@@ -66,14 +64,4 @@ func open(c models.Config, log *slog.Logger) (pipeline.Classifier, error) {
 		o.Path, o.CardPath, o.Bytes, o.Card = c.Model, "", gate.Model(), card
 	}
 	return onnx.Open(r, o)
-}
-
-// regions turns the map of a pipeline file into a list in the order of names.
-func regions(named map[string][4]float64) []pipeline.Region {
-	var list []pipeline.Region
-	for _, name := range slices.Sorted(maps.Keys(named)) {
-		r := named[name]
-		list = append(list, pipeline.Region{Name: name, Left: r[0], Top: r[1], Right: r[2], Bottom: r[3]})
-	}
-	return list
 }

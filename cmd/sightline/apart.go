@@ -12,7 +12,6 @@ import (
 
 	"sightline/models"
 	"sightline/pipeline"
-	"sightline/pipeline/grant"
 	"sightline/sinks"
 	"sightline/sources"
 )
@@ -37,7 +36,7 @@ func newParts(_ string, stdout io.Writer) (parts, func() error) {
 		classifier: func(models.Config, *slog.Logger) func(context.Context) (pipeline.Classifier, error) {
 			return func(context.Context) (pipeline.Classifier, error) { return nil, pipeline.Permanent(errApart) }
 		},
-		sink: func(c sinks.Config) (pipeline.Sink, []grant.Endpoint, error) { return newSink(c, stdout) },
+		sink: func(c sinks.Config) (pipeline.Sink, error) { return newSink(c, stdout) },
 	}
 	return table, func() error { return nil }
 }

@@ -18,7 +18,6 @@ import (
 	"sightline/models"
 	"sightline/models/onnx"
 	"sightline/pipeline"
-	"sightline/pipeline/grant"
 	"sightline/sinks"
 	"sightline/sources"
 	"sightline/sources/capture"
@@ -93,7 +92,7 @@ func newParts(library string, stdout io.Writer) (parts, func() error) {
 				return newClassifier(r, c, threads, log)
 			}
 		},
-		sink: func(c sinks.Config) (pipeline.Sink, []grant.Endpoint, error) { return newSink(c, stdout) },
+		sink: func(c sinks.Config) (pipeline.Sink, error) { return newSink(c, stdout) },
 	}
 	return table, shared.close
 }
@@ -102,7 +101,7 @@ func newParts(library string, stdout io.Writer) (parts, func() error) {
 func newClassifier(r *onnx.Runtime, c models.Config, threads int, log *slog.Logger) (pipeline.Classifier, error) {
 	o := onnx.Options{
 		Path: c.Model, CardPath: c.Card, Provider: onnx.Provider(c.Provider), GPU: c.GPU, Threads: cmp.Or(c.Threads, threads),
-		Batch: c.Batch.Max, Half: c.Half, Threshold: c.Threshold, TopK: c.TopK, Regions: regions(c.Regions),
+		Batch: c.Batch.Max, Half: c.Half, Threshold: c.Threshold, TopK: c.TopK, Regions: c.RegionList(),
 		CacheDir: cacheFolder(), Log: log,
 	}
 	if carried, ok := builtInTable()[c.Model]; ok {

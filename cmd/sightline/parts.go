@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
 	"slices"
 
-	"sightline/cmd/sightline/join"
 	"sightline/models"
 	"sightline/models/gate"
 	"sightline/pipeline"
-	"sightline/pipeline/grant"
 	"sightline/sinks"
 	"sightline/sinks/jsonl"
 	"sightline/sinks/mqtt"
@@ -31,36 +30,24 @@ func builtInModels() []string { return slices.Sorted(maps.Keys(builtInTable())) 
 
 // parts is the table of what this program builds from a pipeline file.
 type parts struct {
-	source     func(c sources.Config) (pipeline.Source, []grant.Endpoint, error)
+	source     func(c sources.Config) (pipeline.Source, error)
 	classifier func(c models.Config, log *slog.Logger) func(context.Context) (pipeline.Classifier, error)
-	sink       func(c sinks.Config) (pipeline.Sink, []grant.Endpoint, error)
+	sink       func(c sinks.Config) (pipeline.Sink, error)
 }
 
-func newSource(c sources.Config) (pipeline.Source, []grant.Endpoint, error) {
-	camera, err := join.SourceEndpoints(c)
-	if err != nil {
-		return nil, nil, err
+func newSource(c sources.Config) (pipeline.Source, error) {
+	if c.RTSP == nil {
+		return nil, errors.New("no kind of source")
 	}
-	return &rtsp.Source{Config: *c.RTSP}, camera, nil
+	return &rtsp.Source{Config: *c.RTSP}, nil
 }
 
-func newSink(c sinks.Config, stdout io.Writer) (pipeline.Sink, []grant.Endpoint, error) {
-	upstream, err := join.SinkEndpoints(c)
+func newSink(c sinks.Config, stdout io.Writer) (pipeline.Sink, error) {
 	switch {
-	case err != nil:
-		return nil, nil, err
 	case c.MQTT != nil:
-		return &mqtt.Sink{Config: *c.MQTT}, upstream, nil
+		return &mqtt.Sink{Config: *c.MQTT}, nil
+	case c.JSONL != nil:
+		return &jsonl.Sink{Config: *c.JSONL, Stdout: stdout}, nil
 	}
-	return &jsonl.Sink{Config: *c.JSONL, Stdout: stdout}, upstream, nil
-}
-
-// regions turns the map of a pipeline file into a list in the order of names.
-func regions(named map[string][4]float64) []pipeline.Region {
-	var list []pipeline.Region
-	for _, name := range slices.Sorted(maps.Keys(named)) {
-		r := named[name]
-		list = append(list, pipeline.Region{Name: name, Left: r[0], Top: r[1], Right: r[2], Bottom: r[3]})
-	}
-	return list
+	return nil, errors.New("no kind of sink")
 }

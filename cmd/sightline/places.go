@@ -18,7 +18,7 @@ var _ join.Places = places{}
 
 // Capture implements join.Places.
 func (p places) Capture(env pipeline.Env, c sources.Config, links []*pipeline.FrameLink) (pipeline.Stage, error) {
-	source, _, err := p.table.source(c)
+	source, err := p.table.source(c)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +32,6 @@ func (p places) Classify(env pipeline.Env, c models.Config, in *pipeline.Inbox, 
 
 // Publish implements join.Places.
 func (p places) Publish(env pipeline.Env, c sinks.Config, in *pipeline.ResultLink) (pipeline.Stage, error) {
-	sink, _, err := p.table.sink(c)
+	sink, err := p.table.sink(c)
 	return &publish.Stage{Env: env, Sink: sink, Input: in, Spool: c.Spool}, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sightline/cmd/sightline/join"
 	"sightline/models"
 	"sightline/pipeline"
 	"sightline/sinks"
@@ -15,7 +16,7 @@ import (
 
 // sink says what a publish stage works with.
 func (p *planner) sink(c sinks.Config) {
-	_, endpoints, err := p.table.sink(c)
+	endpoints, err := join.SinkEndpoints(c)
 	if err != nil {
 		p.problem(err)
 		return
@@ -66,7 +67,7 @@ func (p *planner) provider(m models.Config, inline string) string {
 // source says what a capture stage works with.
 func (p *planner) source(name string) {
 	c := p.pipeline.Sources[name]
-	_, endpoints, err := p.table.source(c)
+	endpoints, err := join.SourceEndpoints(c)
 	if err != nil {
 		p.problem(err)
 		return

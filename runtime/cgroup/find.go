@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"sightline/runtime/outlive"
 )
 
 // Folder names by which a supervisor's own leaf in cgroup v2 is known: systemd makes it with
@@ -145,7 +143,7 @@ func Stale(dir string) []string {
 	return slices.DeleteFunc(names, func(name string) bool {
 		id, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(name), probePrefix), "-")
 		pid, err := strconv.Atoi(id)
-		_, statErr := outlive.ReadStat(pid)
+		_, statErr := os.Stat("/proc/" + strconv.Itoa(pid))
 		var info unix.Stat_t
 		return err != nil || !errors.Is(statErr, fs.ErrNotExist) || unix.Lstat(name, &info) != nil || int(info.Uid) != os.Geteuid()
 	})

@@ -1,47 +1,89 @@
 package outlive
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"sightline/runtime/cgroup"
+	"sightline/runtime/durable"
 )
 
-// Temporary ends the name under which a record is written before it takes its place.
-const Temporary = ".new"
+const (
+	recordVersion = 1
+	maxRecord     = 64 << 10 // bytes
+)
 
-// WriteRecord writes a file whole, and onto the disk: after a crash there is the old one or the new.
-func WriteRecord(name string, data []byte) error {
-	if err := writeSynced(name+Temporary, data); err != nil {
-		return err
-	}
-	if err := os.Rename(name+Temporary, name); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(name))
+// Record is what a later supervisor must know of a box that is a process of this machine. It is
+// written before anything of the box exists, without the process, and again when the process is there.
+type Record struct {
+	Version int           `json:"version"`
+	ID      string        `json:"id"`
+	Boot    string        `json:"boot"` // of the machine; processes of another boot are gone
+	UID     int           `json:"uid,omitempty"`
+	Groups  cgroup.Groups `json:"cgroups"`
+	PID     int           `json:"pid,omitempty"`
+	Started uint64        `json:"started,omitempty"` // of the process, in clock ticks since boot
 }
 
-func writeSynced(name string, data []byte) (err error) {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	return f.Sync()
+// NewRecord returns the record of a box that is about to be made, in this boot of the machine.
+func NewRecord(id string, uid int, groups cgroup.Groups) Record {
+	return Record{Version: recordVersion, ID: id, Boot: Boot(), UID: uid, Groups: groups}
 }
 
-func syncFolder(dir string) (err error) {
-	f, err := os.Open(dir)
+// Write puts the record into a file whole, and on the disk.
+func (r Record) Write(name string) error {
+	data, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return fmt.Errorf("encode state: %w", err)
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return f.Sync()
+	if err := durable.Write(name, append(data, '\n')); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}
+
+// ReadRecord returns the record of a box; fs.ErrNotExist when there is none.
+func ReadRecord(name, id string) (Record, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return Record{}, err
+	}
+	r, err := ParseRecord(data)
+	if err != nil {
+		return Record{}, fmt.Errorf("%q: %w", name, err)
+	}
+	if r.ID != id {
+		return Record{}, fmt.Errorf("%q is the state of box %q", name, r.ID)
+	}
+	return r, nil
+}
+
+// ParseRecord decodes a record and checks it: what it names will be killed and removed.
+func ParseRecord(data []byte) (Record, error) {
+	if len(data) > maxRecord {
+		return Record{}, fmt.Errorf("state of %d bytes is longer than %d", len(data), maxRecord)
+	}
+	var r Record
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&r); err != nil {
+		return Record{}, fmt.Errorf("decode state: %w", err)
+	}
+	if r.Version != recordVersion {
+		return Record{}, fmt.Errorf("state has version %d, not %d", r.Version, recordVersion)
+	}
+	if err := CheckID(r.ID); err != nil {
+		return Record{}, err
+	}
+	if r.PID < 0 || r.PID == 1 || r.PID > 1<<22 {
+		return Record{}, fmt.Errorf("process %d cannot be a box", r.PID)
+	}
+	return r, r.Groups.Check(r.ID)
 }
 
 // CheckID returns an error for what is no ID of a box: it becomes part of paths.

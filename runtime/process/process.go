@@ -34,6 +34,7 @@ import (
 	"sync"
 
 	"sightline/runtime/driver"
+	"sightline/runtime/durable"
 	"sightline/runtime/outlive"
 )
 
@@ -144,7 +145,7 @@ const (
 // tidy removes what the driver keeps in the folder of a box, the state last.
 func tidy(dir string) error {
 	var errs []error
-	for _, name := range []string{logFile, lockFile, rootDir, stateFile + outlive.Temporary, stateFile} {
+	for _, name := range []string{logFile, lockFile, rootDir, stateFile + durable.Temporary, stateFile} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

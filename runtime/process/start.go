@@ -43,7 +43,7 @@ func (s *starting) start(ctx context.Context) (*box, error) {
 	if s.host.way.ownUser {
 		s.uid = outlive.UserOf(s.spec.ID)
 	}
-	r := record{Version: stateVersion, ID: s.spec.ID, Boot: outlive.Boot(), UID: s.uid, Groups: s.groups}
+	r := record{outlive.NewRecord(s.spec.ID, s.uid, s.groups)}
 	if err := r.write(s.spec.Dir); err != nil {
 		return nil, errors.Join(err, tidy(s.spec.Dir))
 	}

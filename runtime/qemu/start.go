@@ -34,7 +34,7 @@ func Start(ctx context.Context, l Launch) (*Process, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	s := &starting{Launch: l, record: record{Version: recordVersion, ID: l.ID, Boot: outlive.Boot(), Groups: l.Groups.Of(l.ID)}}
+	s := &starting{Launch: l, record: record{outlive.NewRecord(l.ID, 0, l.Groups.Of(l.ID))}}
 	if os.Geteuid() == 0 {
 		s.record.UID = outlive.UserOf(l.ID)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sightline/runtime/driver"
-	"sightline/runtime/supervisor/durable"
+	"sightline/runtime/durable"
 )
 
 // Apply has a plan run. The first call adopts what runs of it, starts what does not, and ends what is

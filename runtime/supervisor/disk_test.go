@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sightline/runtime/supervisor/durable"
+	"sightline/runtime/durable"
 )
 
 // fill leaves no room on the disk of a folder.

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"sightline/runtime/supervisor/durable"
+	"sightline/runtime/durable"
 	"sightline/runtime/supervisor/restart"
 )
 

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sightline/runtime/driver"
+	"sightline/runtime/durable"
 	"sightline/runtime/supervisor/audit"
-	"sightline/runtime/supervisor/durable"
 	"sightline/runtime/supervisor/logs"
 )
 

@@ -38,7 +38,7 @@ import (
 	"sync"
 	"time"
 
-	"sightline/runtime/supervisor/durable"
+	"sightline/runtime/durable"
 )
 
 // Record is one record.

@@ -1,4 +1,4 @@
-package process
+package outlive
 
 import (
 	"path/filepath"
@@ -25,12 +25,12 @@ var badRecords = map[string]string{
 }
 
 func TestTheStateOfABoxIsCheckedBeforeItIsActedOn(t *testing.T) {
-	r, err := parseRecord([]byte(goodRecord))
+	r, err := ParseRecord([]byte(goodRecord))
 	if err != nil || r.PID != 77 || r.ID != "gate-1" || r.UID != 1900000001 || r.Started != 5 {
 		t.Errorf("%+v (%v)", r, err)
 	}
 	for name, text := range badRecords {
-		if r, err := parseRecord([]byte(text)); err == nil {
+		if r, err := ParseRecord([]byte(text)); err == nil {
 			t.Errorf("a state %s is taken: %+v", name, r)
 		}
 	}
@@ -42,7 +42,7 @@ func FuzzParseRecord(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := parseRecord(data)
+		r, err := ParseRecord(data)
 		if err != nil {
 			return
 		}

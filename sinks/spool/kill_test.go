@@ -56,7 +56,7 @@ func child(folder string) error {
 			return err
 		}
 		fmt.Println("safe", number-1)
-		batch := q.Peek(random.IntN(20), nil)
+		batch := q.Peek(random.IntN(30), nil) // more than are put: a fast disk must not fill the spool
 		for _, n := range sequences(batch) {
 			fmt.Println("got", n)
 		}

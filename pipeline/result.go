@@ -59,8 +59,9 @@ type Result struct {
 	Dropped       uint64       `json:"dropped"` // pictures of the source not analysed since the result before
 }
 
-// Message is what a results link carries: exactly one field is set.
+// Message is what goes to a publish stage: exactly one field is set.
 type Message struct {
 	Result *Result
+	Event  *Event
 	Status *Status
 }

@@ -24,9 +24,9 @@ func TestAFullResultLinkBlocksItsSenderAndLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range got {
-			if m.Result.Sequence != next {
-				t.Fatalf("result %d came where %d was due", m.Result.Sequence, next)
+		for _, r := range got {
+			if r.Sequence != next {
+				t.Fatalf("result %d came where %d was due", r.Sequence, next)
 			}
 			next++
 		}
@@ -42,21 +42,24 @@ func TestSendGivesUpOnlyWithItsContext(t *testing.T) {
 	}
 }
 
-func TestOfStatusesTheNewestOfEachStageIsKeptAndReportingNeverBlocks(t *testing.T) {
-	link := pipeline.NewResultLink(1)
+func TestOfStatusesTheNewestOfEachStageIsKept(t *testing.T) {
+	var k pipeline.Statuses
 	for range 100 {
-		link.Report(pipeline.Status{Stage: "gate", State: pipeline.StateOffline})
+		k.Put(pipeline.Status{Stage: "gate", State: pipeline.StateOffline})
 	}
-	link.Report(pipeline.Status{Stage: "yard", State: pipeline.StateOnline})
-	link.Report(pipeline.Status{Stage: "gate", State: pipeline.StateOnline})
-	got, err := link.Receive(t.Context(), open, 16, nil)
-	if err != nil || len(got) != 2 {
-		t.Fatalf("%d messages, %v; want one for each stage", len(got), err)
+	k.Put(pipeline.Status{Stage: "yard", State: pipeline.StateOnline})
+	k.Put(pipeline.Status{Stage: "gate", State: pipeline.StateOnline})
+	got := k.Take(nil)
+	if len(got) != 2 {
+		t.Fatalf("%d statuses, want one for each stage", len(got))
 	}
-	for _, m := range got {
-		if m.Status.State != pipeline.StateOnline {
-			t.Errorf("status of %s is %s, want the newest", m.Status.Stage, m.Status.State)
+	for _, s := range got {
+		if s.State != pipeline.StateOnline {
+			t.Errorf("status of %s is %s, want the newest", s.Stage, s.State)
 		}
+	}
+	if left := k.Take(nil); len(left) > 0 {
+		t.Errorf("%d statuses came twice", len(left))
 	}
 }
 

@@ -49,6 +49,7 @@ var (
 	ResultsLost    = Metric{"sightline_results_dropped_total", KindCounter, "Results let go by the spool's limits, by reason."}
 	SpoolResults   = Metric{"sightline_spool_results", KindGauge, "Results waiting for upstream."}
 	SpoolBytes     = Metric{"sightline_spool_bytes", KindGauge, "Bytes waiting for upstream."}
+	SpoolTrouble   = Metric{"sightline_spool_trouble", KindGauge, "1 while the disk does not take results, which then wait in memory."}
 	SinkUp         = Metric{"sightline_sink_up", KindGauge, "1 while the upstream is connected."}
 	AgeSeconds     = Metric{"sightline_capture_to_publish_seconds", KindHistogram, "Age of a result when it is handed to the upstream: since capture, by the clock its origin says."}
 	ProviderInfo   = Metric{"sightline_provider_info", KindGauge, "1; the labels say which model runs on which execution provider."}
@@ -63,7 +64,7 @@ var (
 var Metrics = []Metric{
 	FramesReceived, FramesDecoded, FramesSent, FramesAnalysed, FramesDropped, PacketsLost, BytesReceived,
 	Reconnects, SourceUp, DecodeSeconds, ScaleSeconds, QueueSeconds, InferSeconds, BatchFrames, ResultsMade,
-	ResultsTaken, ResultsRefused, ResultsLost, SpoolResults, SpoolBytes, SinkUp, AgeSeconds, ProviderInfo,
+	ResultsTaken, ResultsRefused, ResultsLost, SpoolResults, SpoolBytes, SpoolTrouble, SinkUp, AgeSeconds, ProviderInfo,
 }
 
 // BoxMetrics lists the metrics that only the supervisor counts, never a stage.

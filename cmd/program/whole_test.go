@@ -331,7 +331,7 @@ func (w *whole) options() map[wire.Kind]wire.BoxOptions {
 		wire.Capture: {FramesIn: map[string]*pipeline.FrameLink{"classify": frames.Link()}, Direct: map[string]*wire.Direct{"classify": direct}},
 		wire.Classify: {
 			FramesOut: map[string]*wire.FrameOutput{"capture": frames}, Direct: map[string]*wire.Direct{"capture": direct},
-			ResultsIn: map[string]*wire.Inlet{"results": wire.Relay(results)},
+			ResultsIn: map[string]*wire.Inlet{"results": {Deliver: results.Put}},
 		},
 		wire.Publish: {ResultsOut: map[string]*wire.Outbox{"results": results}},
 	}

@@ -36,5 +36,5 @@ func build(st *wire.Stage, c wire.Configuration, env pipeline.Env) (pipeline.Sta
 	default:
 		return nil, errors.New("the section names no kind of sink")
 	}
-	return &publish.Stage{Env: env, Sink: sink, Input: st.ResultInput(), Spool: config.Spool}, nil
+	return &publish.Stage{Env: env, Sink: sink, Input: st.Intake()}, nil
 }

@@ -26,12 +26,14 @@ func (p places) Capture(env pipeline.Env, c sources.Config, links []*pipeline.Fr
 }
 
 // Classify implements join.Places.
-func (p places) Classify(env pipeline.Env, c models.Config, in *pipeline.Inbox, links []*pipeline.FrameLink, out []*pipeline.ResultLink) (pipeline.Stage, error) {
-	return &classify.Stage{Env: env, Open: p.table.classifier(c, env.Log), Batch: c.Batch, Inbox: in, Links: links, Outputs: out}, nil
+func (p places) Classify(env pipeline.Env, c models.Config, in *pipeline.Inbox, links []*pipeline.FrameLink, out *pipeline.ResultLink) (pipeline.Stage, error) {
+	return &classify.Stage{Env: env, Open: p.table.classifier(c, env.Log), Batch: c.Batch, Inbox: in, Links: links, Outputs: []*pipeline.ResultLink{out}}, nil
 }
 
 // Publish implements join.Places.
-func (p places) Publish(env pipeline.Env, c sinks.Config, in *pipeline.ResultLink) (pipeline.Stage, error) {
+func (p places) Publish(env pipeline.Env, c sinks.Config) (func(pipeline.Intake) pipeline.Stage, error) {
 	sink, err := p.table.sink(c)
-	return &publish.Stage{Env: env, Sink: sink, Input: in, Spool: c.Spool}, err
+	return func(in pipeline.Intake) pipeline.Stage {
+		return &publish.Stage{Env: env, Sink: sink, Input: in}
+	}, err
 }

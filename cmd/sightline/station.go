@@ -64,6 +64,7 @@ func openStation(dir string, builder closures.Builder, table parts, log *slog.Lo
 	s.site = &join.Site{
 		Board: s.board, Places: places{table}, Log: log, Records: s.records, Refused: s.refused,
 		Files: func(digest string) driver.Files { return kept.Kept(digestOf(digest)) },
+		Spool: filepath.Join(dir, "spool"),
 	}
 	s.super, err = supervisor.Open(dir, supervisor.Options{
 		Drivers: anyDrivers(), Files: s.site.Files, Wire: s.wireOf, Pin: s.pin, Unpin: kept.Unpin,
@@ -238,7 +239,7 @@ func (s *station) enclose(p *configs.Pipeline, d *document) error {
 }
 
 // close lets go of the state folder.
-func (s *station) close() error { return s.super.Close() }
+func (s *station) close() error { return errors.Join(s.super.Close(), s.site.Close()) }
 
 // wireOf makes the wire of a stage of an earlier plan.
 func (s *station) wireOf(text json.RawMessage, stage string) (supervisor.Wire, error) {

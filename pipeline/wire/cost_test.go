@@ -137,14 +137,14 @@ func BenchmarkResult(b *testing.B) {
 	for _, way := range []string{"unix", "tcp"} {
 		b.Run(way, func(b *testing.B) {
 			link := pipeline.NewResultLink(256)
-			r := start(b, way, BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": Into(link)}}}, StageOptions{})
+			r := start(b, way, BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": into(link)}}}, StageOptions{})
 			out, result := r.stage.ResultOutputs()[0], newResult(1)
 			go func() {
 				for out.Send(r.ctx, result) == nil {
 				}
 			}()
 			b.ReportAllocs()
-			var room []pipeline.Message
+			var room []*pipeline.Result
 			got := 0
 			for b.Loop() {
 				for got == 0 {

@@ -198,7 +198,7 @@ func TestResultsCrossInOrderAndNoneIsLost(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			const all = 3000
 			link := pipeline.NewResultLink(4)
-			r := start(t, way, BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": Into(link)}}}, StageOptions{})
+			r := start(t, way, BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": into(link)}}}, StageOptions{})
 			go func() {
 				for n := range all {
 					if r.stage.ResultOutputs()[0].Send(r.ctx, newResult(n)) != nil {
@@ -207,13 +207,13 @@ func TestResultsCrossInOrderAndNoneIsLost(t *testing.T) {
 				}
 			}()
 			for next := 0; next < all; {
-				messages, err := link.Receive(r.ctx, never, 16, nil)
+				results, err := link.Receive(r.ctx, never, 16, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, m := range messages {
-					if m.Result.Sequence != uint64(next) {
-						t.Fatalf("result %d where %d was due", m.Result.Sequence, next)
+				for _, r := range results {
+					if r.Sequence != uint64(next) {
+						t.Fatalf("result %d where %d was due", r.Sequence, next)
 					}
 					next++
 				}
@@ -224,7 +224,7 @@ func TestResultsCrossInOrderAndNoneIsLost(t *testing.T) {
 
 func TestAFullReceiverBlocksTheSenderAndNothingQueuesUpWithoutBound(t *testing.T) {
 	link := pipeline.NewResultLink(1) // nobody takes from it
-	r := start(t, "unix", BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": Into(link)}}}, StageOptions{})
+	r := start(t, "unix", BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": into(link)}}}, StageOptions{})
 	ctx, cancel := context.WithCancel(r.ctx)
 	var sent atomic.Int64
 	go func() {
@@ -243,7 +243,7 @@ func TestAFullReceiverBlocksTheSenderAndNothingQueuesUpWithoutBound(t *testing.T
 func TestResultsSurviveABrokenWireAndComeOnce(t *testing.T) {
 	const all, cuts = 2000, 5
 	link := pipeline.NewResultLink(4)
-	o := BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": Into(link)}}}
+	o := BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": into(link)}}}
 	r := start(t, "unix", o, StageOptions{})
 	go func() {
 		for n := range all {
@@ -253,13 +253,13 @@ func TestResultsSurviveABrokenWireAndComeOnce(t *testing.T) {
 		}
 	}()
 	for next := 0; next < all; {
-		messages, err := link.Receive(t.Context(), never, 16, nil)
+		results, err := link.Receive(t.Context(), never, 16, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range messages {
-			if m.Result.Sequence != uint64(next) {
-				t.Fatalf("result %d where %d was due", m.Result.Sequence, next)
+		for _, result := range results {
+			if result.Sequence != uint64(next) {
+				t.Fatalf("result %d where %d was due", result.Sequence, next)
 			}
 			if next++; next%(all/cuts) == 0 && next < all {
 				r.cut()
@@ -286,7 +286,7 @@ func TestARelayThatDiesLosesNoResult(t *testing.T) {
 			o     BoxOptions
 		}{
 			{publish, BoxOptions{Ticket: ticket(Publish), Ends: Ends{ResultsOut: map[string]*Outbox{"in": outbox}}}},
-			{classify, BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": Relay(outbox)}}}},
+			{classify, BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": relay(outbox)}}}},
 		} {
 			a, b := unixPair(t)
 			work.Go(func() { side.stage.Serve(ctx, b) })
@@ -313,16 +313,21 @@ func TestARelayThatDiesLosesNoResult(t *testing.T) {
 	if _, err := publish.Configured(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	published := publish.ResultInput()
+	published := publish.Intake()
 	seen, kills := map[uint64]int{}, 0
 	for len(seen) < all {
-		messages, err := published.Receive(t.Context(), never, 16, nil)
-		if err != nil {
-			t.Fatal(err)
+		messages := published.Peek(16, nil)
+		if len(messages) == 0 {
+			select {
+			case <-published.Arrived():
+			case <-t.Context().Done():
+				t.Fatal("no more results come")
+			}
 		}
 		for _, m := range messages {
 			seen[m.Result.Sequence]++
 		}
+		published.Ack(len(messages))
 		if len(seen) > (kills+1)*all/4 && kills < 3 {
 			kill()
 			kill = supervise()
@@ -396,7 +401,7 @@ func TestStatusesStatisticsLogAndHeartbeatsReachTheSupervisor(t *testing.T) {
 
 func TestFinishHandsTheLastResultsOver(t *testing.T) {
 	link := pipeline.NewResultLink(100)
-	r := start(t, "unix", BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": Into(link)}}}, StageOptions{})
+	r := start(t, "unix", BoxOptions{Ticket: ticket(Classify), Ends: Ends{ResultsIn: map[string]*Inlet{"out": into(link)}}}, StageOptions{})
 	for n := range 50 {
 		if err := r.stage.ResultOutputs()[0].Send(r.ctx, newResult(n)); err != nil && n < resultsHeld {
 			t.Fatal(err)

@@ -226,7 +226,7 @@ func TestMessagesThatAreOutOfOrderAreRefused(t *testing.T) {
 				a.Write(resultRecord(recResult, n, body))
 			}
 		}()
-		if err := Into(pipeline.NewResultLink(10)).receive(t.Context(), b, "e", nil); !errors.Is(err, ErrMalformed) {
+		if err := into(pipeline.NewResultLink(10)).receive(t.Context(), b, "e", nil); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
 		a.Close()
@@ -286,7 +286,7 @@ func FuzzWire(f *testing.F) {
 			stage.Close()
 		}()
 		box, err := Accept(ctx, supervisor, BoxOptions{Ticket: ticket(Classify), Ends: Ends{
-			ResultsIn: map[string]*Inlet{"out": Into(pipeline.NewResultLink(1000))},
+			ResultsIn: map[string]*Inlet{"out": into(pipeline.NewResultLink(1000))},
 			FramesOut: map[string]*FrameOutput{"gate": NewFrameOutput("gate", "it", pipeline.NewStats())},
 		}})
 		if err != nil {

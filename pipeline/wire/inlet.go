@@ -31,45 +31,6 @@ type Inlet struct {
 	changed chan struct{}
 }
 
-// Into returns the inlet that delivers into a link, and takes a message as safe once it is there.
-func Into(link *pipeline.ResultLink) *Inlet {
-	return &Inlet{Deliver: func(ctx context.Context, m pipeline.Message, taken func()) error {
-		if m.Status != nil {
-			link.Report(*m.Status)
-		} else if err := link.Send(ctx, m.Result); err != nil {
-			return err
-		}
-		taken()
-		return nil
-	}}
-}
-
-// Relay returns the inlet that passes messages on to all outboxes, and takes a message as safe once
-// the other side of each has acknowledged it: whoever relays may die without losing any. A message
-// whose passing on was cut short comes again, so an outbox may have it twice, with the same id.
-func Relay(to ...*Outbox) *Inlet {
-	return &Inlet{Deliver: func(ctx context.Context, m pipeline.Message, taken func()) error {
-		if len(to) == 0 {
-			taken()
-		}
-		var mu sync.Mutex
-		left := len(to)
-		one := func() {
-			mu.Lock()
-			defer mu.Unlock()
-			if left--; left == 0 {
-				taken()
-			}
-		}
-		for _, o := range to {
-			if err := o.Put(ctx, m, one); err != nil {
-				return err
-			}
-		}
-		return nil
-	}}
-}
-
 // begin takes up the messages of an outbox where they ended.
 func (in *Inlet) begin(epoch string) {
 	in.mu.Lock()

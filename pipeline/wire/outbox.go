@@ -87,19 +87,19 @@ func (o *Outbox) announce() {
 }
 
 // Feed puts all that comes out of link into the outbox, until stop is closed and link is empty, or
-// ctx ends. A message that is refused is reported to refused and left out.
+// ctx ends. A result that is refused is reported to refused and left out.
 func (o *Outbox) Feed(ctx context.Context, stop <-chan struct{}, link *pipeline.ResultLink, refused func(error)) error {
-	var room []pipeline.Message
+	var room []*pipeline.Result
 	for {
-		messages, err := link.Receive(ctx, stop, 16, room[:0])
+		results, err := link.Receive(ctx, stop, 16, room[:0])
 		if errors.Is(err, pipeline.ErrClosed) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		for _, m := range messages {
-			err := o.Put(ctx, m, nil)
+		for _, r := range results {
+			err := o.Put(ctx, pipeline.Message{Result: r}, nil)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -107,7 +107,7 @@ func (o *Outbox) Feed(ctx context.Context, stop <-chan struct{}, link *pipeline.
 				refused(err)
 			}
 		}
-		room = messages
+		room = results
 	}
 }
 
@@ -124,6 +124,17 @@ func (o *Outbox) Drain(ctx context.Context) error {
 			return fmt.Errorf("%d messages are not acknowledged: %w", left, ctx.Err())
 		}
 	}
+}
+
+// Clear forgets what is not acknowledged: whoever sent it keeps it, and sends it again to another box.
+// taken is not called for it.
+func (o *Outbox) Clear() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.first += uint64(len(o.waiting))
+	o.sent = max(o.sent, o.first-1)
+	o.waiting, o.bytes = nil, 0
+	o.announce()
 }
 
 // Waiting returns how many messages are not acknowledged yet.

@@ -15,13 +15,14 @@ import (
 const (
 	recResult recordType = 32 // producer → consumer: number (8), then JSON
 	recStatus recordType = 33 // the same, with a status
-	recAck    recordType = 34 // consumer → producer: all up to this number (8) arrived
+	recAck    recordType = 34 // consumer → producer: all up to this number (8) are taken
+	recEvent  recordType = 35 // producer → consumer: as a result, with an event
 
 	numberSize = 8
 )
 
 func resultLimit(t recordType) int {
-	if t == recResult || t == recStatus {
+	if t == recResult || t == recStatus || t == recEvent {
 		return numberSize + MaxResult
 	}
 	return 0
@@ -34,29 +35,25 @@ func ackLimit(t recordType) int {
 	return 0
 }
 
-// encodeMessage writes a result or status as JSON, its times being the host's.
-func encodeMessage(m pipeline.Message, clock *Clock) (recordType, []byte, error) {
-	var t recordType
-	var body []byte
-	var err error
+// encodeMessage writes a message as JSON, its times being the host's.
+func encodeMessage(m pipeline.Message, clock *Clock) (t recordType, body []byte, err error) {
 	switch {
-	case m.Result != nil && m.Status == nil:
+	case m.Result != nil && m.Status == nil && m.Event == nil:
 		t = recResult
 		r := *m.Result
 		convertResult(&r, clock.ToHost)
-		if body, err = json.Marshal(&r); err == nil {
-			err = checkResult(&r)
-		}
-	case m.Status != nil && m.Result == nil:
+		body, err = encodeJSON(&r, checkResult)
+	case m.Event != nil && m.Status == nil && m.Result == nil:
+		t = recEvent
+		body, err = encodeJSON(m.Event, checkEvent)
+	case m.Status != nil && m.Result == nil && m.Event == nil:
 		t = recStatus
 		st := *m.Status
 		st.Since = clock.ToHost(st.Since)
 		st.Reason, st.Detail = clip(pipeline.RedactText(st.Reason), maxText), clip(pipeline.RedactText(st.Detail), maxText)
-		if body, err = json.Marshal(&st); err == nil {
-			err = checkStatus(&st)
-		}
+		body, err = encodeJSON(&st, checkStatus)
 	default:
-		err = fmt.Errorf("a message is either a result or a status: %w", ErrMalformed)
+		err = fmt.Errorf("a message is a result, an event or a status: %w", ErrMalformed)
 	}
 	if err == nil && len(body) > MaxResult {
 		err = fmt.Errorf("%d bytes, at most %d: %w", len(body), MaxResult, ErrTooLarge)
@@ -64,33 +61,45 @@ func encodeMessage(m pipeline.Message, clock *Clock) (recordType, []byte, error)
 	return t, body, err
 }
 
-// decodeMessage reads a result or status strictly: its schema's fields and no others, each within
-// its bounds.
-func decodeMessage(t recordType, body []byte, clock *Clock) (pipeline.Message, error) {
-	if t == recStatus {
-		var st pipeline.Status
-		if err := decodeJSON(body, &st); err != nil {
-			return pipeline.Message{}, fmt.Errorf("status: %w", err)
-		}
-		if err := checkStatus(&st); err != nil {
-			return pipeline.Message{}, err
-		}
-		st.Since = clock.FromHost(st.Since)
-		return pipeline.Message{Status: &st}, nil
+func encodeJSON[T any](v *T, check func(*T) error) ([]byte, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
 	}
-	var r pipeline.Result
-	if err := decodeJSON(body, &r); err != nil {
-		return pipeline.Message{}, fmt.Errorf("result: %w", err)
+	return body, check(v)
+}
+
+// decodeMessage reads a message strictly: its schema's fields and no others, each within its bounds.
+func decodeMessage(t recordType, body []byte, clock *Clock) (m pipeline.Message, err error) {
+	switch t {
+	case recStatus:
+		if m.Status, err = decodeStrictly("status", body, checkStatus); err == nil {
+			m.Status.Since = clock.FromHost(m.Status.Since)
+		}
+	case recEvent:
+		m.Event, err = decodeStrictly("event", body, checkEvent)
+	default:
+		if m.Result, err = decodeStrictly("result", body, checkResult); err == nil {
+			r := m.Result
+			r.Model.Provider = r.Provider
+			convertResult(r, clock.FromHost)
+			if i := topOf(r); i >= 0 {
+				r.Top = &r.Predictions[i]
+			}
+		}
 	}
-	if err := checkResult(&r); err != nil {
+	if err != nil {
 		return pipeline.Message{}, err
 	}
-	r.Model.Provider = r.Provider
-	convertResult(&r, clock.FromHost)
-	if i := topOf(&r); i >= 0 {
-		r.Top = &r.Predictions[i]
+	return m, nil
+}
+
+func decodeStrictly[T any](what string, body []byte, check func(*T) error) (*T, error) {
+	v := new(T)
+	if err := decodeJSON(body, v); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return pipeline.Message{Result: &r}, nil
+	return v, check(v)
 }
 
 // convertResult converts the times of a result; a capture time of the camera's clock stays.
@@ -149,6 +158,35 @@ func checkPredictions(r *pipeline.Result) error {
 	}
 	if r.Top != nil && topOf(r) < 0 {
 		return fmt.Errorf("result whose top is none of its predictions: %w", ErrMalformed)
+	}
+	return nil
+}
+
+// checkEvent says what is wrong with an event. Its times are those of capture.
+func checkEvent(e *pipeline.Event) error {
+	if e.Schema != pipeline.SchemaVersion {
+		return fmt.Errorf("event of schema %d, not %d: %w", e.Schema, pipeline.SchemaVersion, ErrMalformed)
+	}
+	switch e.Type {
+	case pipeline.EventNew, pipeline.EventUpdate, pipeline.EventEnd:
+	default:
+		return fmt.Errorf("event of type %q: %w", clip(string(e.Type), maxName), ErrMalformed)
+	}
+	for _, f := range [...]struct{ what, text string }{
+		{"id", e.ID}, {"event", e.Event}, {"device", e.Device}, {"source", e.Source}, {"region", e.Region}, {"stage", e.Stage}, {"class", e.Class},
+		{"result", e.Result}, {"model's name", e.Model.Name}, {"model's version", e.Model.Version}, {"model's digest", e.Model.Digest}, {"provider", e.Provider},
+	} {
+		if err := checkText(f.what+" of an event", f.text, maxSource); err != nil {
+			return err
+		}
+	}
+	for _, c := range [...]float32{e.Confidence, e.Best} {
+		if c := float64(c); math.IsNaN(c) || math.IsInf(c, 0) {
+			return fmt.Errorf("event with confidence %v: %w", c, ErrMalformed)
+		}
+	}
+	if e.ClassID < 0 {
+		return fmt.Errorf("event of class %d: %w", e.ClassID, ErrMalformed)
 	}
 	return nil
 }

@@ -135,7 +135,7 @@ type stageLinks struct {
 	inbox   *pipeline.Inbox
 	frames  []*pipeline.FrameLink
 	outputs []*pipeline.FrameLink
-	inputs  *pipeline.ResultLink
+	inputs  *Held
 	results []*pipeline.ResultLink
 
 	straight map[string]*straight // by the link's name
@@ -165,9 +165,9 @@ func (l *stageLinks) make(st *Stage, c Configuration) {
 		l.outputs, l.ends.FramesOut[name] = append(l.outputs, output.Link()), output
 		l.straight[name] = &straight{name: name, serve: giveStraight(output)}
 	}
-	l.inputs = pipeline.NewResultLink(resultsHeld)
+	l.inputs = NewHeld()
 	for _, name := range c.Links.ResultsIn {
-		l.ends.ResultsIn[name] = Into(l.inputs)
+		l.ends.ResultsIn[name] = l.inputs.Inlet()
 	}
 	for _, name := range c.Links.ResultsOut {
 		link, outbox := pipeline.NewResultLink(resultsHeld), NewOutbox(st.clock)
@@ -212,8 +212,8 @@ func (st *Stage) Inbox() (*pipeline.Inbox, []*pipeline.FrameLink) {
 // FrameOutputs are the links that a capture stage puts its frames on.
 func (st *Stage) FrameOutputs() []*pipeline.FrameLink { return st.links.outputs }
 
-// ResultInput is where a publish stage receives its messages.
-func (st *Stage) ResultInput() *pipeline.ResultLink { return st.links.inputs }
+// Intake is where a publish stage takes from.
+func (st *Stage) Intake() pipeline.Intake { return st.links.inputs }
 
 // ResultOutputs are the links that a classify stage sends its results on.
 func (st *Stage) ResultOutputs() []*pipeline.ResultLink { return st.links.results }

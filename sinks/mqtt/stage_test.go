@@ -12,11 +12,13 @@ import (
 	"sightline/sinks"
 	"sightline/sinks/publish"
 	"sightline/sinks/sinktest"
+	"sightline/sinks/spool"
 )
 
 // stage is a publish stage in front of a bench's sink.
 type stage struct {
 	*publish.Stage
+	way   *spool.Way
 	bench *bench
 	stop  chan struct{}
 	grace context.CancelFunc // ends the grace
@@ -27,9 +29,14 @@ type stage struct {
 func newStage(t *testing.T, b *bench) *stage {
 	env := b.env()
 	env.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := &stage{bench: b, stop: make(chan struct{}), ended: make(chan error, 1), Stage: &publish.Stage{
-		Input: pipeline.NewResultLink(16), Sink: b.sink, Env: env,
-		Spool: sinks.Spool{MaxBytes: 64 << 20, MaxAge: time.Hour, Full: sinks.DropOldest},
+	way, err := spool.Open(spool.Options{
+		Config: sinks.Spool{MaxBytes: 64 << 20, MaxAge: time.Hour, Full: sinks.DropOldest}, Stage: env.Stage, Stats: env.Stats, Log: env.Log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{way: way, bench: b, stop: make(chan struct{}), ended: make(chan error, 1), Stage: &publish.Stage{
+		Input: way, Sink: b.sink, Env: env,
 		Retry: pipeline.Backoff{Least: 5 * time.Millisecond, Most: 50 * time.Millisecond},
 	}}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -44,9 +51,7 @@ func (s *stage) send(t *testing.T, n int) {
 	t.Helper()
 	for range n {
 		s.sent++
-		if err := s.Input.Send(t.Context(), sinktest.Result("gate", s.sent, "car")); err != nil {
-			t.Fatal(err)
-		}
+		s.way.Put(sinktest.Message("gate", s.sent, "car"), nil)
 	}
 }
 

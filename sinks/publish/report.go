@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"sightline/pipeline"
-	"sightline/sinks/spool"
 )
 
 // sinkState is what the upstream's connection is known to be.
@@ -86,30 +85,19 @@ type meters struct {
 	stage      string
 	taken      pipeline.Counter
 	refused    pipeline.Counter
-	lost       map[spool.Loss]pipeline.Counter
 	reconnects pipeline.Counter
-	results    pipeline.Gauge
-	bytes      pipeline.Gauge
 	sinkUp     pipeline.Gauge
 	ages       map[string]pipeline.Histogram // by source; used by one goroutine
-	order      *sync.Mutex                   // makes reading the queue and setting the gauges one step
 }
 
 func newMeters(stats *pipeline.Stats, stage string) meters {
-	m := meters{
-		stats: stats, stage: stage, ages: map[string]pipeline.Histogram{}, order: &sync.Mutex{},
+	return meters{
+		stats: stats, stage: stage, ages: map[string]pipeline.Histogram{},
 		taken:      stats.Counter(pipeline.ResultsTaken, "stage", stage),
 		refused:    stats.Counter(pipeline.ResultsRefused, "stage", stage),
 		reconnects: stats.Counter(pipeline.Reconnects, "stage", stage),
-		results:    stats.Gauge(pipeline.SpoolResults, "stage", stage),
-		bytes:      stats.Gauge(pipeline.SpoolBytes, "stage", stage),
 		sinkUp:     stats.Gauge(pipeline.SinkUp, "stage", stage),
-		lost:       map[spool.Loss]pipeline.Counter{},
 	}
-	for _, why := range spool.Losses {
-		m.lost[why] = stats.Counter(pipeline.ResultsLost, "stage", stage, "reason", string(why))
-	}
-	return m
 }
 
 func (m *meters) age(source string) pipeline.Histogram {
@@ -127,31 +115,4 @@ func (m *meters) connected(yes bool) {
 	} else {
 		m.sinkUp.Set(0)
 	}
-}
-
-func (m *meters) spooled(q spool.Queue) {
-	m.order.Lock()
-	defer m.order.Unlock()
-	results, bytes := q.Size()
-	m.results.Set(float64(results))
-	m.bytes.Set(float64(bytes))
-}
-
-// complaint lets the same complaint through at most once in ten seconds, and counts the others.
-type complaint struct {
-	mu    sync.Mutex
-	next  time.Time
-	count int
-}
-
-// due adds n and tells whether to complain now, and of how many.
-func (c *complaint) due(now time.Time, n int) (int, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.count += n
-	if now.Before(c.next) {
-		return 0, false
-	}
-	n, c.count, c.next = c.count, 0, now.Add(10*time.Second)
-	return n, true
 }

@@ -14,6 +14,7 @@ import (
 	"sightline/sinks"
 	"sightline/sinks/publish"
 	"sightline/sinks/sinktest"
+	"sightline/sinks/spool"
 )
 
 // upstream is a sink whose answers a test decides.
@@ -97,6 +98,7 @@ func (u *upstream) sequences() (list []uint64) {
 // rig is a stage that runs.
 type rig struct {
 	*publish.Stage
+	way      *spool.Way
 	up       *upstream
 	stats    *pipeline.Stats
 	log      *strings.Builder
@@ -108,12 +110,20 @@ type rig struct {
 }
 
 func newRig(up *upstream) *rig {
+	return newRigWith(up, sinks.Spool{MaxBytes: 16 << 20, MaxAge: time.Hour, Full: sinks.DropOldest})
+}
+
+func newRigWith(up *upstream, c sinks.Spool) *rig {
 	r := &rig{up: up, stats: pipeline.NewStats(), log: &strings.Builder{}}
+	log := slog.New(slog.NewTextHandler(r.log, nil))
+	var err error
+	if r.way, err = spool.Open(spool.Options{Config: c, Stage: "cloud", Stats: r.stats, Log: log}); err != nil {
+		panic(err) // never for one in memory
+	}
 	r.Stage = &publish.Stage{
-		Input: pipeline.NewResultLink(4), Sink: up,
-		Spool: sinks.Spool{MaxBytes: 16 << 20, MaxAge: time.Hour, Full: sinks.DropOldest},
+		Input: r.way, Sink: up,
 		Env: pipeline.Env{
-			Device: "porch", Stage: "cloud", Log: slog.New(slog.NewTextHandler(r.log, nil)), Stats: r.stats,
+			Device: "porch", Stage: "cloud", Log: log, Stats: r.stats,
 			Report: func(s pipeline.Status) {
 				r.mu.Lock()
 				defer r.mu.Unlock()
@@ -142,12 +152,9 @@ func (r *rig) finish(t *testing.T) {
 	r.cancel()
 }
 
-func (r *rig) send(t *testing.T, from, to uint64) {
-	t.Helper()
+func (r *rig) send(from, to uint64) {
 	for i := from; i <= to; i++ {
-		if err := r.Input.Send(t.Context(), sinktest.Result("gate", i, "car")); err != nil {
-			t.Fatal(err)
-		}
+		r.way.Put(sinktest.Message("gate", i, "car"), nil)
 	}
 }
 

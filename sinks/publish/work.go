@@ -9,9 +9,9 @@ import (
 	"sightline/pipeline"
 )
 
-// work opens the sink, delivers until drained closes and nothing is left, and closes the sink.
-func (s *Stage) work(ctx context.Context, drained <-chan struct{}) (err error) {
-	if err := s.open(ctx, drained); err != nil {
+// work opens the sink, delivers until stop closes and nothing is left, and closes the sink.
+func (s *Stage) work(ctx context.Context, stop <-chan struct{}) (err error) {
+	if err := s.open(ctx, stop); err != nil {
 		return err
 	}
 	defer func() {
@@ -23,19 +23,15 @@ func (s *Stage) work(ctx context.Context, drained <-chan struct{}) (err error) {
 		}
 	}()
 	for {
-		s.fill()
-		if len(s.batch) > 0 {
-			if err := s.deliver(ctx, drained); err != nil {
+		if s.fill(); len(s.batch) > 0 {
+			if err := s.deliver(ctx, stop); err != nil {
 				return err
 			}
 			continue
 		}
 		select {
-		case <-s.arrived:
-		case <-drained:
-			if ctx.Err() != nil { // it did not end well
-				return ctx.Err()
-			}
+		case <-s.Input.Arrived():
+		case <-stop:
 			if s.fill(); len(s.batch) == 0 {
 				return nil
 			}
@@ -46,7 +42,7 @@ func (s *Stage) work(ctx context.Context, drained <-chan struct{}) (err error) {
 }
 
 // open tries to open the sink until it does, or until the stage is to stop.
-func (s *Stage) open(ctx context.Context, drained <-chan struct{}) error {
+func (s *Stage) open(ctx context.Context, stop <-chan struct{}) error {
 	env := s.Env
 	env.Report = s.sinkReports
 	s.sink.begin()
@@ -62,7 +58,7 @@ func (s *Stage) open(ctx context.Context, drained <-chan struct{}) error {
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-		case <-drained:
+		case <-stop:
 			timer.Stop()
 			return err
 		case <-ctx.Done():
@@ -78,25 +74,25 @@ func (s *Stage) fill() {
 	if s.singly > 0 {
 		limit = 1
 	}
+	s.keep()
 	s.batch = s.batch[:0]
-	s.mu.Lock()
-	for _, status := range s.statuses[:min(limit, len(s.statuses))] {
-		s.batch = append(s.batch, pipeline.Message{Status: status})
+	s.told = slices.Clone(s.statuses[:min(limit, len(s.statuses))]) // the sink may keep what it is given
+	for i := range s.told {
+		s.batch = append(s.batch, pipeline.Message{Status: &s.told[i]})
 	}
-	s.mu.Unlock()
-	s.batch = s.queue.Peek(limit-len(s.batch), s.batch)
+	s.batch = s.Input.Peek(limit-len(s.batch), s.batch)
 }
 
 // deliver hands the batch to the sink once. An error ends the stage. Statuses by themselves do not hold
 // up a stage that is to stop: they have one more try, for a moment.
-func (s *Stage) deliver(ctx context.Context, drained <-chan struct{}) error {
+func (s *Stage) deliver(ctx context.Context, stop <-chan struct{}) error {
 	s.stamp(time.Now())
 	trying := ctx
 	if s.results() > 0 {
-		drained = nil
+		stop = nil
 	} else {
 		var done context.CancelFunc
-		trying, done = until(ctx, drained)
+		trying, done = until(ctx, stop)
 		defer done()
 	}
 	err := s.protect(func() error { return s.Sink.Deliver(trying, s.batch) })
@@ -107,38 +103,32 @@ func (s *Stage) deliver(ctx context.Context, drained <-chan struct{}) error {
 	var panicked *panicError
 	switch {
 	case ctx.Err() != nil:
-		s.queue.Ack(0)
+		s.Input.Ack(0)
 		return ctx.Err()
 	case errors.As(err, &panicked) || pipeline.IsPermanent(err):
 		return s.unacceptable(err, panicked != nil)
 	}
-	s.queue.Ack(0)
+	s.Input.Ack(0)
 	if trying.Err() == nil {
 		s.down(err)
 	}
 	select {
-	case <-drained:
+	case <-stop:
 		s.finish()
-		s.forget()
+		s.keep()
+		s.statuses = s.statuses[:0] // nobody is there to hear of them
 		return nil
 	default:
-		return s.pause(ctx, drained)
+		return s.pause(ctx, stop)
 	}
 }
 
-// forget gives up on all statuses.
-func (s *Stage) forget() {
-	s.mu.Lock()
-	s.statuses = s.statuses[:0]
-	s.mu.Unlock()
-}
-
-// until returns a context that ends with ctx, or a moment after drained is closed.
-func until(ctx context.Context, drained <-chan struct{}) (context.Context, context.CancelFunc) {
+// until returns a context that ends with ctx, or a moment after stop is closed.
+func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
 	inner, cancel := context.WithCancel(ctx)
 	go func() {
 		select {
-		case <-drained:
+		case <-stop:
 			timer := time.AfterFunc(farewell, cancel)
 			<-inner.Done()
 			timer.Stop()
@@ -171,13 +161,15 @@ func (s *Stage) delivered() {
 // unacceptable goes on one by one after a refused batch, and past a message that is refused alone.
 func (s *Stage) unacceptable(err error, panicked bool) error {
 	if len(s.batch) > 1 {
-		s.queue.Ack(0)
+		s.Input.Ack(0)
 		s.singly = len(s.batch)
 		return nil
 	}
 	if m := s.batch[0]; m.Result != nil {
 		s.refuse(m.Result.ID, err)
-	} else if n, now := s.refused.due(time.Now(), 1); now {
+	} else if m.Event != nil {
+		s.refuse(m.Event.ID, err)
+	} else if n, now := s.refused.Due(time.Now(), 1); now {
 		s.Env.Log.Warn("status refused for good", "stage", m.Status.Stage, "err", err, "since_last", n)
 	}
 	s.finish()
@@ -187,33 +179,18 @@ func (s *Stage) unacceptable(err error, panicked bool) error {
 	return nil
 }
 
-// finish removes the batch from what is to be delivered.
+// finish removes the batch from what is to be delivered. A status that came meanwhile stays.
 func (s *Stage) finish() {
-	s.mu.Lock()
-	for i := range s.batch {
-		if status := s.batch[i].Status; status != nil {
-			s.statuses = slices.DeleteFunc(s.statuses, func(o *pipeline.Status) bool { return o == status })
-		}
-	}
-	s.mu.Unlock()
-	s.queue.Ack(s.results())
+	s.statuses = slices.DeleteFunc(s.statuses, func(o pipeline.Status) bool { return slices.Contains(s.told, o) })
+	s.Input.Ack(s.results())
 	s.singly = max(0, s.singly-1)
-	s.meters.spooled(s.queue)
 }
 
-// results counts those of the batch.
-func (s *Stage) results() int {
-	n := 0
-	for i := range s.batch {
-		if s.batch[i].Result != nil {
-			n++
-		}
-	}
-	return n
-}
+// results counts the results and events of the batch.
+func (s *Stage) results() int { return len(s.batch) - len(s.told) }
 
-// pause waits before the next try, less when the sink says that it is connected or drained is closed.
-func (s *Stage) pause(ctx context.Context, drained <-chan struct{}) error {
+// pause waits before the next try, less when the sink says that it is connected or stop is closed.
+func (s *Stage) pause(ctx context.Context, stop <-chan struct{}) error {
 	s.tries++
 	timer := time.NewTimer(s.Retry.Wait(s.tries))
 	defer timer.Stop()
@@ -222,7 +199,7 @@ func (s *Stage) pause(ctx context.Context, drained <-chan struct{}) error {
 		return nil
 	case <-s.online:
 		return nil
-	case <-drained:
+	case <-stop:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

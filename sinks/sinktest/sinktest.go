@@ -46,6 +46,11 @@ func Result(source string, sequence uint64, class string) *pipeline.Result {
 	return r
 }
 
+// Message returns a result as Result makes it, as a message.
+func Message(source string, sequence uint64, class string) pipeline.Message {
+	return pipeline.Message{Result: Result(source, sequence, class)}
+}
+
 // Results wraps results as messages.
 func Results(list ...*pipeline.Result) []pipeline.Message {
 	messages := make([]pipeline.Message, len(list))

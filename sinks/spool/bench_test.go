@@ -61,10 +61,10 @@ func BenchmarkSync(b *testing.B) {
 		b.Run(fmt.Sprintf("group=%d", group), func(b *testing.B) {
 			folder := b.TempDir()
 			q := benchDisk(b, folder, -1)
-			r := sinktest.Result("gate", 7, "car")
+			m := sinktest.Message("gate", 7, "car")
 			measured(b, folder, func() {
 				for i := 0; i < b.N; i++ {
-					if err := q.Put(r); err != nil {
+					if err := q.Put(m); err != nil {
 						b.Fatal(err)
 					}
 					if i%group == group-1 || i == b.N-1 {
@@ -84,13 +84,13 @@ func BenchmarkCameras(b *testing.B) {
 			b.Run(fmt.Sprintf("delay=%v/online=%v", delay, online), func(b *testing.B) {
 				folder := b.TempDir()
 				q := benchDisk(b, folder, delay)
-				r := sinktest.Result("gate", 7, "car")
+				m := sinktest.Message("gate", 7, "car")
 				measured(b, folder, func() {
 					tick := time.NewTicker(20 * time.Millisecond)
 					defer tick.Stop()
 					for range b.N {
 						<-tick.C
-						if err := q.Put(r); err != nil {
+						if err := q.Put(m); err != nil {
 							b.Fatal(err)
 						}
 						if online { // the last two are on their way
@@ -107,10 +107,10 @@ func BenchmarkCameras(b *testing.B) {
 // BenchmarkPutPeekAck is the way of a result that the upstream takes at once.
 func BenchmarkPutPeekAck(b *testing.B) {
 	q := benchDisk(b, b.TempDir(), 5*time.Millisecond)
-	r := sinktest.Result("gate", 7, "car")
+	m := sinktest.Message("gate", 7, "car")
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := q.Put(r); err != nil {
+		if err := q.Put(m); err != nil {
 			b.Fatal(err)
 		}
 		q.Ack(len(q.Peek(1, nil)))
@@ -121,11 +121,11 @@ func BenchmarkPutPeekAck(b *testing.B) {
 func BenchmarkRecover(b *testing.B) {
 	folder := b.TempDir()
 	q := benchDisk(b, folder, -1)
-	r := sinktest.Result("gate", 7, "car")
+	m := sinktest.Message("gate", 7, "car")
 	n, bytes := 0, int64(0)
 	for ; bytes < 250<<20; n, bytes = q.Size() {
 		for range 1000 {
-			if err := q.Put(r); err != nil {
+			if err := q.Put(m); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -46,6 +46,7 @@ type Disk struct {
 	clocks clocks                                          // nil: machine
 
 	mu      sync.Mutex
+	room    int64 // Memory, within the limits
 	running bool
 	closing bool
 	files   folder // nil: not entered yet
@@ -80,9 +81,10 @@ type Disk struct {
 	spare   [][]byte
 }
 
-// entry is one result.
+// entry is one message.
 type entry struct {
-	result   *pipeline.Result
+	message  pipeline.Message
+	kind     string // of its record
 	json     []byte
 	time     int64     // the queue's time when it was put
 	came     time.Time // when it was put
@@ -134,7 +136,8 @@ func (d *Disk) Open() error {
 
 func (d *Disk) prepare() {
 	d.Delay = cmp.Or(d.Delay, defaultDelay)
-	d.Memory = min(cmp.Or(d.Memory, defaultMemory), int64(d.Config.MaxBytes))
+	d.Memory = cmp.Or(d.Memory, defaultMemory)
+	d.room = min(d.Memory, int64(d.Config.MaxBytes))
 	if d.Retry == (pipeline.Backoff{}) {
 		d.Retry = pipeline.Backoff{Least: 250 * time.Millisecond, Most: 10 * time.Second}
 	}
@@ -184,17 +187,17 @@ func (d *Disk) Close() error {
 	return nil
 }
 
-// Put appends a result; it is safe once Sync, called behind it, returned nil. It waits neither for the
+// Put appends a message; it is safe once Sync, called behind it, returned nil. It waits neither for the
 // upstream nor for the disk. The error is that of sinks.AppendResult.
-func (d *Disk) Put(r *pipeline.Result) error {
+func (d *Disk) Put(m pipeline.Message) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.running || d.closing {
 		return errNotOpen
 	}
-	json, err := sinks.AppendResult(d.buffer[:0], r)
+	json, kind, err := encode(d.buffer[:0], m)
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return err
 	}
 	d.buffer = json[:0]
 	now := d.timer.now()
@@ -204,7 +207,7 @@ func (d *Disk) Put(r *pipeline.Result) error {
 		return nil
 	}
 	d.tickets++
-	e := entry{result: r, json: append(d.piece(), json...), time: now, came: time.Now(), ticket: d.tickets}
+	e := entry{message: m, kind: kind, json: append(d.piece(), json...), time: now, came: time.Now(), ticket: d.tickets}
 	before := d.bytes.open
 	d.open.push(e)
 	d.bytes.open += e.size()
@@ -242,6 +245,14 @@ func (d *Disk) Sync(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Limit changes the limits.
+func (d *Disk) Limit(c sinks.Spool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.Config = c
+	d.room = min(d.Memory, int64(c.MaxBytes))
 }
 
 // Size says how much waits: results, and the bytes of disk and memory they take. Results that are

@@ -142,7 +142,7 @@ func ExampleDisk() {
 	}
 	defer os.RemoveAll(folder)
 	q := &spool.Disk{Folder: folder, Config: sinks.Spool{MaxBytes: 1 << 20, MaxAge: time.Hour, Full: sinks.DropOldest}}
-	if err := errors.Join(q.Open(), q.Put(sinktest.Result("gate", 1, "car")), q.Sync(context.Background()), q.Close()); err != nil {
+	if err := errors.Join(q.Open(), q.Put(sinktest.Message("gate", 1, "car")), q.Sync(context.Background()), q.Close()); err != nil {
 		fmt.Println(err)
 	}
 

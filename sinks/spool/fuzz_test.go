@@ -20,7 +20,7 @@ func segmentSeeds(t testing.TB) [][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b = appendRecord(b, i+1, s.time, json)
+		b = appendRecord(b, kindRecord, i+1, s.time, json)
 	}
 	b = appendMark(b, 3, s)
 	line := bytes.IndexByte(b, '\n') + 1
@@ -94,7 +94,7 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		for i := range uint64(3) {
-			if err := q.Put(sinktest.Result("gate", 1000+i, "car")); err != nil {
+			if err := q.Put(sinktest.Message("gate", 1000+i, "car")); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -49,7 +49,7 @@ func (d *Disk) gather(now time.Time) group {
 	}
 	for i := range g.results {
 		e := d.open.at(i)
-		w.buffer = appendRecord(w.buffer, g.first+uint64(i), e.time, e.json)
+		w.buffer = appendRecord(w.buffer, e.kind, g.first+uint64(i), e.time, e.json)
 	}
 	g.lines = len(w.buffer)
 	d.addRoom(&g)
@@ -178,7 +178,7 @@ func (d *Disk) failed(g *group, err error, now time.Time) {
 	w.tries++
 	w.next = now.Add(d.Retry.Wait(w.tries))
 	if errors.Is(err, syscall.ENOSPC) && d.Config.Full != sinks.RejectNew &&
-		d.bytes.open > d.Memory*3/4 && len(d.journal.segments) > 0 {
+		d.bytes.open > d.room*3/4 && len(d.journal.segments) > 0 {
 		d.dropSegment(LossFull) // which makes room on a disk that others have filled
 		w.next = now
 	}

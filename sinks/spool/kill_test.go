@@ -47,7 +47,7 @@ func child(folder string) error {
 	fmt.Println("open")
 	for number := first; ; {
 		for range 1 + random.IntN(20) {
-			if err := q.Put(sinktest.Result("gate", 100+number, "car")); err != nil {
+			if err := q.Put(sinktest.Message("gate", 100+number, "car")); err != nil {
 				return err
 			}
 			number++

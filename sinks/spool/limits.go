@@ -102,7 +102,7 @@ func (d *Disk) expire(now int64) {
 // makeRoom tells whether a result of this size may come in, after letting go what the policy lets go
 // for it.
 func (d *Disk) makeRoom(size int64) bool {
-	for d.bytes.open+size > d.Memory {
+	for d.bytes.open+size > d.room {
 		if d.Config.Full == sinks.RejectNew || !d.dropOpen() {
 			return false
 		}

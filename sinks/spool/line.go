@@ -20,6 +20,7 @@ import (
 //	sightline-spool 1 <first> <head> <stamp>   the first line: version, position of the first record
 //	m <head> <stamp>                           every record before position head is done with
 //	r <position> <time> <JSON>                 a result
+//	e <position> <time> <JSON>                 an event
 //
 // A stamp is <time> <wall> <up> <boot> <trusted>: the queue's own time, the wall clock since 1970, the
 // time since the machine's start, which start that was, and whether the wall clock was kept right by
@@ -32,6 +33,7 @@ const (
 	kindHeader = magic
 	kindMark   = "m"
 	kindRecord = "r"
+	kindEvent  = "e"
 
 	checksum    = 8
 	lineMost    = sinks.MaxMessage + 128
@@ -73,9 +75,9 @@ func appendMark(b []byte, head uint64, s stamp) []byte {
 	return finishLine(appendStamp(b, s), start)
 }
 
-func appendRecord(b []byte, position uint64, at int64, json []byte) []byte {
+func appendRecord(b []byte, kind string, position uint64, at int64, json []byte) []byte {
 	start := len(b)
-	b = append(b, "00000000 "+kindRecord...)
+	b = append(append(b, "00000000 "...), kind...)
 	b = appendNumber(b, position)
 	b = appendNumber(b, uint64(max(0, at)))
 	b = append(b, ' ')
@@ -134,8 +136,8 @@ func parseLine(b []byte) (line, error) {
 	f := fields{rest: rest}
 	var l line
 	switch string(kind) {
-	case kindRecord:
-		l = line{kind: kindRecord, position: f.small(), stamp: stamp{time: f.time()}, json: f.rest}
+	case kindRecord, kindEvent:
+		l = line{kind: string(kind), position: f.small(), stamp: stamp{time: f.time()}, json: f.rest}
 		if f.err == nil && (len(l.json) < 2 || bytes.IndexByte(l.json, 0) >= 0) {
 			return line{}, errFields
 		}

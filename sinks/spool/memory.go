@@ -2,7 +2,6 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -22,11 +21,11 @@ type Memory struct {
 	buffer []byte // for measuring
 }
 
-// held is one result.
+// held is one message.
 type held struct {
-	result *pipeline.Result
-	bytes  int64
-	put    time.Time
+	message pipeline.Message
+	bytes   int64
+	put     time.Time
 }
 
 var _ Queue = (*Memory)(nil)
@@ -34,23 +33,23 @@ var _ Queue = (*Memory)(nil)
 // overhead is added to a result's size as a message for what holding it takes beyond that.
 const overhead = 128
 
-// Put appends a result; its size is that of its message. The error is that of sinks.AppendResult.
-func (m *Memory) Put(r *pipeline.Result) error {
+// Put appends a message; its size is that of its JSON form. The error is that of sinks.AppendResult.
+func (m *Memory) Put(message pipeline.Message) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	message, err := sinks.AppendResult(m.buffer[:0], r)
+	json, _, err := encode(m.buffer[:0], message)
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return err
 	}
-	m.buffer = message[:0]
+	m.buffer = json[:0]
 	now := time.Now()
 	m.expire(now)
-	size := int64(len(message)) + overhead
+	size := int64(len(json)) + overhead
 	if !m.makeRoom(size) {
 		m.lose(LossFull, 1)
 		return nil
 	}
-	m.queue.push(held{r, size, now})
+	m.queue.push(held{message, size, now})
 	m.bytes += size
 	return nil
 }
@@ -74,7 +73,7 @@ func (m *Memory) Peek(limit int, into []pipeline.Message) []pipeline.Message {
 	m.expire(time.Now())
 	m.flying = min(limit, m.queue.length)
 	for i := range m.flying {
-		into = append(into, pipeline.Message{Result: m.queue.at(i).result})
+		into = append(into, m.queue.at(i).message)
 	}
 	return into
 }
@@ -97,6 +96,13 @@ func (m *Memory) Size() (results int, bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.queue.length, m.bytes
+}
+
+// Limit changes the limits.
+func (m *Memory) Limit(c sinks.Spool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Config = c
 }
 
 // expire lets go what is too old. Results age in order, so the oldest decides.

@@ -106,8 +106,8 @@ func (w *world) putSome(n int) {
 	w.tell("put %d", n)
 	for range n {
 		w.put++
-		r := sinktest.Result([]string{"gate", "yard"}[w.random.IntN(2)], w.put, "car")
-		if err := w.q.Put(r); err != nil {
+		m := sinktest.Message([]string{"gate", "yard"}[w.random.IntN(2)], w.put, "car")
+		if err := w.q.Put(m); err != nil {
 			w.fatal("put: %v", err)
 		}
 	}

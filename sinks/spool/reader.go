@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +30,7 @@ func (d *Disk) Peek(limit int, into []pipeline.Message) []pipeline.Message {
 	}
 	before := len(into)
 	for i := range min(limit, len(d.window)) {
-		into = append(into, pipeline.Message{Result: d.window[i].result})
+		into = append(into, d.window[i].message)
 	}
 	if d.unreadFrom() == d.stored() {
 		into = d.memory(limit-(len(into)-before), into)
@@ -44,7 +43,7 @@ func (d *Disk) Peek(limit int, into []pipeline.Message) []pipeline.Message {
 func (d *Disk) memory(limit int, into []pipeline.Message) []pipeline.Message {
 	for _, q := range []*deque[entry]{&d.safe, &d.open} {
 		for i := range min(limit, q.length) {
-			into = append(into, pipeline.Message{Result: q.at(i).result})
+			into = append(into, q.at(i).message)
 			limit--
 		}
 	}
@@ -180,15 +179,15 @@ func (r *reader) read(files folder, s *segment, good int64, from, upTo uint64, l
 
 // add decodes a record.
 func (c *catch) add(segment string, found item) {
-	r := &pipeline.Result{}
-	if err := json.Unmarshal(found.json, r); err != nil {
+	m, err := decode(found.kind, found.json)
+	if err != nil {
 		c.damages = append(c.damages, loss{
 			Damage{Segment: segment, Offset: found.offset, Bytes: found.bytes},
 			span{found.position, found.position + 1},
 		})
 		return
 	}
-	c.entries = append(c.entries, entry{result: r, time: found.stamp.time, position: found.position})
+	c.entries = append(c.entries, entry{message: m, time: found.stamp.time, position: found.position})
 }
 
 // turn opens a segment unless it is open.

@@ -1,13 +1,18 @@
-// Package spool is the queue in front of an upstream: it takes the results that the upstream does not
-// take yet, so that a dead upstream never blocks whoever makes results.
+// Package spool is the queue in front of an upstream: it takes the results and events that the upstream
+// does not take yet, so that a dead upstream never blocks whoever makes them.
 //
-// Memory ends with the process. Disk outlives it, and the power.
+// Memory ends with the process. Disk outlives it, and the power. A Way leads through either to whoever
+// publishes.
 package spool
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 
 	"sightline/pipeline"
+	"sightline/sinks"
 )
 
 // Loss names why a result was let go. It is the label `reason` of sightline_results_dropped_total.
@@ -23,13 +28,13 @@ const (
 // Losses lists every reason.
 var Losses = []Loss{LossFull, LossAge, LossDamaged}
 
-// Queue keeps results in the order they came in. Put may be called while another goroutine is in any
+// Queue keeps results and events in the order they came in; below, a result is either. Put may be called while another goroutine is in any
 // other method; Peek and Ack are called from one goroutine.
 type Queue interface {
-	// Put appends a result, which belongs to the queue from then on. It never waits for the
-	// upstream. A result over the limits is let go and counted, which is no error; an error means
-	// that this result cannot be kept at all.
-	Put(r *pipeline.Result) error
+	// Put appends a message, a result or an event, which belongs to the queue from then on. It never
+	// waits for the upstream. A result over the limits is let go and counted, which is no error; an error
+	// means that this result cannot be kept at all.
+	Put(m pipeline.Message) error
 	// Peek appends up to limit of the oldest results to into. They stay in the queue, and the limits do
 	// not touch them, until Ack.
 	Peek(limit int, into []pipeline.Message) []pipeline.Message
@@ -38,6 +43,8 @@ type Queue interface {
 	Ack(n int)
 	// Size says how much waits.
 	Size() (results int, bytes int64)
+	// Limit changes the limits, from the next Put or Peek on.
+	Limit(c sinks.Spool)
 }
 
 // Syncer is a queue that can say when results are safe.
@@ -45,4 +52,33 @@ type Syncer interface {
 	// Sync waits until everything that was put before outlives the process and the power, is
 	// acknowledged or was let go by the limits. An error says that it is only in memory, and why.
 	Sync(ctx context.Context) error
+}
+
+// encode appends the JSON form of a message to b, and says what kind of record it is.
+func encode(b []byte, m pipeline.Message) ([]byte, string, error) {
+	var err error
+	kind := kindRecord
+	switch {
+	case m.Result != nil:
+		b, err = sinks.AppendResult(b, m.Result)
+	case m.Event != nil:
+		kind = kindEvent
+		b, err = sinks.AppendEvent(b, m.Event)
+	default:
+		err = pipeline.Permanent(errors.New("neither a result nor an event"))
+	}
+	if err != nil {
+		return b, kind, fmt.Errorf("spool: %w", err)
+	}
+	return b, kind, nil
+}
+
+// decode reads a record back.
+func decode(kind string, b []byte) (m pipeline.Message, err error) {
+	if kind == kindEvent {
+		m.Event = &pipeline.Event{}
+		return m, json.Unmarshal(b, m.Event)
+	}
+	m.Result = &pipeline.Result{}
+	return m, json.Unmarshal(b, m.Result)
 }

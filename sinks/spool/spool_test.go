@@ -26,7 +26,7 @@ func one(t testing.TB) int64 {
 func put(t testing.TB, q spool.Queue, from, to uint64) {
 	t.Helper()
 	for i := from; i <= to; i++ {
-		if err := q.Put(sinktest.Result("gate", 100+i, "car")); err != nil {
+		if err := q.Put(sinktest.Message("gate", 100+i, "car")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -133,7 +133,7 @@ func TestResultWithoutAFormIsNotKept(t *testing.T) {
 	q := &spool.Memory{Config: sinks.Spool{MaxBytes: 1 << 20}}
 	r := sinktest.Result("gate", 1, "car")
 	r.Predictions[0].Confidence = float32(math.NaN())
-	if err := q.Put(r); !pipeline.IsPermanent(err) {
+	if err := q.Put(pipeline.Message{Result: r}); !pipeline.IsPermanent(err) {
 		t.Fatalf("error %v, want a permanent one", err)
 	}
 	if n, bytes := q.Size(); n != 0 || bytes != 0 {
@@ -168,7 +168,7 @@ func TestPutAndAckAllocateNothing(t *testing.T) {
 	r := sinktest.Result("gate", 1, "car")
 	batch := make([]pipeline.Message, 0, 1)
 	if n := testing.AllocsPerRun(1000, func() {
-		if err := q.Put(r); err != nil {
+		if err := q.Put(pipeline.Message{Result: r}); err != nil {
 			t.Fatal(err)
 		}
 		batch = q.Peek(1, batch[:0])
@@ -180,7 +180,7 @@ func TestPutAndAckAllocateNothing(t *testing.T) {
 
 func ExampleMemory() {
 	q := &spool.Memory{Config: sinks.Spool{MaxBytes: 1 << 20, MaxAge: time.Hour, Full: sinks.DropOldest}}
-	if err := q.Put(sinktest.Result("gate", 1, "car")); err != nil {
+	if err := q.Put(sinktest.Message("gate", 1, "car")); err != nil {
 		fmt.Println(err)
 	}
 	batch := q.Peek(10, nil)

@@ -131,7 +131,7 @@ func TestSyncEndsWithItsContextAndWithTheQueue(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("error %v, though Close has written it", err)
 		}
-		if err := w.q.Put(sinktest.Result("gate", 9, "car")); !errors.Is(err, errNotOpen) {
+		if err := w.q.Put(sinktest.Message("gate", 9, "car")); !errors.Is(err, errNotOpen) {
 			t.Errorf("put behind Close: error %v", err)
 		}
 	})

@@ -62,7 +62,7 @@ func (w *walker) take(found item) (step, bool) {
 		return step{}, false
 	}
 	w.good = found.offset + found.bytes
-	if found.kind != kindRecord {
+	if found.kind != kindRecord && found.kind != kindEvent {
 		if found.version <= version {
 			w.head, w.last = max(w.head, found.head), found.stamp
 		}

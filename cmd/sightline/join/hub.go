@@ -4,16 +4,17 @@ package join
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"slices"
 	"sync"
+	"sync/atomic"
 
 	"sightline/pipeline"
 	"sightline/pipeline/wire"
 	"sightline/web"
 )
 
-// waiting is how many results a link to a publish stage holds before it blocks.
+// waiting is how many results the link out of a classify stage in place holds before it blocks.
 const waiting = 256
 
 // Hub holds the links between stages. They outlive the stages: one that is replaced or moves to
@@ -21,19 +22,20 @@ const waiting = 256
 type Hub struct {
 	board *web.Board
 	log   *slog.Logger
+	ready chan struct{} // closed when the first routes are there
 
-	mu      sync.Mutex
-	inboxes map[string]*inbox   // of classify stages in place, by name
-	transit map[link]*crossing  // frames to classify stages in boxes
-	outlets map[Target]*outlet  // ways to publish stages
-	results map[string][]Target // by model: who takes its results
-	reports map[string][]Target // by source: who takes its status
+	mu         sync.Mutex
+	inboxes    map[string]*inbox               // of classify stages in place, by name
+	transit    map[link]*crossing              // frames to classify stages in boxes
+	collectors map[string]*pipeline.ResultLink // out of classify stages in place, by name
+	outlets    map[string]*outlet              // ways to publish stages, by name
+	routes     routes
 }
 
-// Target is a publish stage, in place or in a box.
-type Target struct {
-	Sink  string
-	Boxed bool
+// routes say what goes where.
+type routes struct {
+	results map[string][]*outlet // by model: who takes its results
+	reports map[string][]*outlet // by source: who takes its status
 }
 
 // link is from a source to a model.
@@ -53,25 +55,21 @@ type crossing struct {
 	direct wire.Direct // from box to box, where both are under this kernel
 }
 
-// outlet is the way of results and statuses to one publish stage.
-type outlet struct {
-	link   *pipeline.ResultLink // into a stage in place, or into the outbox
-	outbox *wire.Outbox         // to a stage in a box; nil for one in place
-}
-
 // NewHub returns a hub without links that shows every result and status on the board.
 func NewHub(board *web.Board, log *slog.Logger) *Hub {
 	return &Hub{
-		board: board, log: log,
-		inboxes: map[string]*inbox{}, transit: map[link]*crossing{}, outlets: map[Target]*outlet{},
+		board: board, log: log, ready: make(chan struct{}), inboxes: map[string]*inbox{}, transit: map[link]*crossing{},
+		collectors: map[string]*pipeline.ResultLink{}, outlets: map[string]*outlet{},
 	}
 }
 
-// Route says who takes the results of each model, and the status of each source.
-func (h *Hub) Route(results, reports map[string][]Target) {
+// Route says what goes where from now on.
+func (h *Hub) Route(r routes) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.results, h.reports = results, reports
+	if h.routes = r; !closed(h.ready) {
+		close(h.ready)
+	}
 }
 
 // inbox returns what the classify stage of a name works with while it runs in place.
@@ -123,90 +121,105 @@ func (h *Hub) toward(source, model string, boxed bool) *pipeline.FrameLink {
 }
 
 // outlet returns the way to a publish stage.
-func (h *Hub) outlet(t Target) *outlet {
+func (h *Hub) outlet(sink string) *outlet {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	o, ok := h.outlets[t]
+	o, ok := h.outlets[sink]
 	if !ok {
-		o = &outlet{link: pipeline.NewResultLink(waiting)}
-		if t.Boxed {
-			o.outbox = wire.NewOutbox(nil)
-			go h.carry(t, o)
-		}
-		h.outlets[t] = o
+		o = newOutlet(sink)
+		h.outlets[sink] = o
 	}
 	return o
 }
 
-// carry takes what stages in place say to a publish stage in a box, for as long as the program runs.
-func (h *Hub) carry(t Target, o *outlet) {
-	refused := func(err error) { h.log.Warn("result refused", "stage", t.Sink, "err", err) }
-	_ = o.outbox.Feed(context.Background(), nil, o.link, refused) // ends with the program
-}
-
-// outputs are where the results of a model in place go: the board's link, and all who take them.
-func (h *Hub) outputs(to []Target, watch *pipeline.ResultLink) []*pipeline.ResultLink {
-	links := []*pipeline.ResultLink{watch}
-	for _, t := range to {
-		links = append(links, h.outlet(t).link)
-	}
-	return links
-}
-
-func (h *Hub) targets(model string) []Target {
+// collector returns the link out of a classify stage in place. What is sent on it goes where the model's
+// results go, for as long as the program runs.
+func (h *Hub) collector(model string) *pipeline.ResultLink {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.results[model]
+	l, ok := h.collectors[model]
+	if !ok {
+		l = pipeline.NewResultLink(waiting)
+		h.collectors[model] = l
+		go func() {
+			ctx := context.Background()
+			var results []*pipeline.Result
+			for {
+				results, _ = l.Receive(ctx, nil, waiting, results[:0])
+				for _, r := range results {
+					_ = h.deliver(ctx, model, pipeline.Message{Result: r}, func() {}) // ctx does not end
+				}
+			}
+		}()
+	}
+	return l
 }
 
 // Report takes a status of a stage to the board and to whoever publishes it.
 func (h *Hub) Report(s pipeline.Status) {
 	h.board.Report(s)
 	h.mu.Lock()
-	sinks := h.reports[s.Source]
+	outlets := h.routes.reports[s.Source]
 	h.mu.Unlock()
-	for _, sink := range sinks {
-		h.outlet(sink).link.Report(s)
+	for _, o := range outlets {
+		o.way().Report(s)
 	}
 }
 
-// deliver takes a message of a classify stage in a box to the board and to every sink of the model.
-// taken is called when all of them have it for good.
+// deliver takes a result of a model to the board and to every sink of the model. taken is called when
+// it is safe in front of all of them. It waits for the first routes.
 func (h *Hub) deliver(ctx context.Context, model string, m pipeline.Message, taken func()) error {
+	select {
+	case <-h.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if m.Result == nil {
 		taken()
 		return nil
 	}
 	_ = h.board.Deliver(ctx, []pipeline.Message{m}) // never fails
-	sinks := h.targets(model)
-	var mu sync.Mutex
-	left := len(sinks) + 1
-	one := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if left--; left == 0 {
-			taken()
-		}
+	h.mu.Lock()
+	outlets := h.routes.results[model]
+	h.mu.Unlock()
+	one := countdown(len(outlets)+1, taken)
+	for _, o := range outlets {
+		mine := *m.Result // whoever publishes it writes into what it has got
+		o.way().Put(pipeline.Message{Result: &mine}, one)
 	}
 	one()
-	for _, sink := range sinks {
-		if err := h.outlet(sink).put(ctx, m, one); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
-// put hands a result on; it may be shared with other sinks, which only read it.
-func (o *outlet) put(ctx context.Context, m pipeline.Message, taken func()) error {
-	if o.outbox != nil {
-		return o.outbox.Put(ctx, m, taken)
+// countdown returns what calls done when it was called n times.
+func countdown(n int, done func()) func() {
+	var left atomic.Int64
+	left.Store(int64(n))
+	return func() {
+		if left.Add(-1) == 0 {
+			done()
+		}
 	}
-	result := *m.Result // a stage in place writes into what it has got
-	result.Predictions = slices.Clone(result.Predictions)
-	if err := o.link.Send(ctx, &result); err != nil {
-		return err
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
-	taken()
-	return nil
+}
+
+// close closes the ways to publish stages.
+func (h *Hub) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var failed error
+	for _, o := range h.outlets {
+		if closed(o.opened) {
+			failed = errors.Join(failed, o.queue.Close())
+		}
+	}
+	return failed
 }

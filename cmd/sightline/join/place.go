@@ -18,8 +18,8 @@ import (
 // Places makes stages that run in the supervisor itself.
 type Places interface {
 	Capture(env pipeline.Env, c sources.Config, links []*pipeline.FrameLink) (pipeline.Stage, error)
-	Classify(env pipeline.Env, c models.Config, in *pipeline.Inbox, links []*pipeline.FrameLink, out []*pipeline.ResultLink) (pipeline.Stage, error)
-	Publish(env pipeline.Env, c sinks.Config, in *pipeline.ResultLink) (pipeline.Stage, error)
+	Classify(env pipeline.Env, c models.Config, in *pipeline.Inbox, links []*pipeline.FrameLink, out *pipeline.ResultLink) (pipeline.Stage, error)
+	Publish(env pipeline.Env, c sinks.Config) (func(pipeline.Intake) pipeline.Stage, error)
 }
 
 // placed is a stage in the supervisor itself.
@@ -27,6 +27,7 @@ type placed struct {
 	kind   wire.Kind
 	name   string
 	stats  *pipeline.Stats
+	outlet *outlet // of a publish stage
 	hub    *Hub
 	driver inline.Driver // runs this version of the stage
 }
@@ -50,5 +51,11 @@ func (p *placed) Health() supervisor.Health {
 	return h
 }
 
-// Samples returns the stage's statistics.
-func (p *placed) Samples() []pipeline.Sample { return p.stats.Snapshot() }
+// Samples returns the stage's statistics, with those of what waits for it.
+func (p *placed) Samples() []pipeline.Sample {
+	samples := p.stats.Snapshot()
+	if p.outlet != nil {
+		samples = add(samples, p.outlet.stats.Snapshot())
+	}
+	return samples
+}

@@ -38,13 +38,13 @@ type Site struct {
 	Log     *slog.Logger                         // of the program
 	Records func(stage string) *slog.Logger      // of a stage in a box
 	Refused func(stage, address string, e error) // a dial that was not granted
+	Spool   string                               // folder of what waits for upstreams; empty: in memory
 
 	hub  *Hub
 	once sync.Once
 
-	mu    sync.Mutex
-	made  map[string]joined // by stage and settings
-	watch *pipeline.ResultLink
+	mu   sync.Mutex
+	made map[string]joined // by stage and settings
 }
 
 // joined is a stage that is joined to the others.
@@ -56,19 +56,10 @@ type joined interface {
 // resultsLink is the name of the one results link of a stage.
 const resultsLink = "results"
 
-// board keeps the board's link empty for as long as the program runs.
 func (s *Site) prepare() {
 	s.once.Do(func() {
 		s.hub = NewHub(s.Board, s.Log)
 		s.made = map[string]joined{}
-		s.watch = pipeline.NewResultLink(waiting)
-		go func() {
-			var messages []pipeline.Message
-			for {
-				messages, _ = s.watch.Receive(context.Background(), nil, waiting, messages[:0])
-				_ = s.Board.Deliver(context.Background(), messages) // never fails
-			}
-		}()
 	})
 }
 
@@ -103,19 +94,21 @@ func (s *Site) Plan(p *configs.Pipeline, closures map[string]Closure, read func(
 
 // Begin makes a plan that was accepted the one whose results flow and whose stages are shown.
 func (s *Site) Begin(p *configs.Pipeline, stages []supervisor.Stage, box func(stage string) web.Box) {
-	results, reports := map[string][]Target{}, map[string][]Target{}
+	r := routes{map[string][]*outlet{}, map[string][]*outlet{}}
 	for _, sink := range slices.Sorted(maps.Keys(p.Sinks)) {
-		t := Target{sink, boxed(p, sink)}
+		o := s.hub.outlet(sink)
+		o.open(s.Spool, p.Sinks[sink], s.Log)
 		for _, model := range p.Sinks[sink].Inputs {
-			results[model] = append(results[model], t)
+			r.results[model] = append(r.results[model], o)
 			for _, source := range p.Models[model].Inputs {
-				if !slices.Contains(reports[source], t) {
-					reports[source] = append(reports[source], t)
+				if !slices.Contains(r.reports[source], o) {
+					r.reports[source] = append(r.reports[source], o)
 				}
 			}
 		}
 	}
-	s.hub.Route(results, reports)
+	strays(s.Spool, p, s.Log)
+	s.hub.Route(r)
 	var shown []web.Stage
 	for _, stage := range stages {
 		if j, ok := stage.Wire.(joined); ok {
@@ -123,6 +116,12 @@ func (s *Site) Begin(p *configs.Pipeline, stages []supervisor.Stage, box func(st
 		}
 	}
 	s.Board.Show(shown)
+}
+
+// Close makes what waits for upstreams safe. The stages have ended, or left.
+func (s *Site) Close() error {
+	s.prepare()
+	return s.hub.close()
 }
 
 func boxed(p *configs.Pipeline, stage string) bool { return p.BoxOf(stage) != configs.Inline }
@@ -204,7 +203,7 @@ func (b *planner) join(kind wire.Kind, name string, boxed bool, settings string,
 			return nil, err
 		}
 		run := func(string) inline.Function { return stage.Run }
-		b.made[at] = &placed{kind: kind, name: name, stats: m.stats, hub: b.hub, driver: inline.Driver{Run: run}}
+		b.made[at] = &placed{kind: kind, name: name, stats: m.stats, outlet: m.outlet, hub: b.hub, driver: inline.Driver{Run: run}}
 		return b.made[at], nil
 	}
 	t := talk{
@@ -251,11 +250,11 @@ func (b *planner) publish(name string) (part, error) {
 	if m.grants, err = SinkEndpoints(c); err != nil {
 		return m, err
 	}
-	o := b.hub.outlet(Target{name, boxed(b.p, name)})
-	m.outlet, m.stats = o, pipeline.NewStats()
-	m.ends.ResultsOut = map[string]*wire.Outbox{resultsLink: o.outbox}
+	m.outlet, m.stats = b.hub.outlet(name), pipeline.NewStats()
+	m.ends.ResultsOut = map[string]*wire.Outbox{resultsLink: wire.NewOutbox(nil)}
 	m.place = func() (pipeline.Stage, error) {
-		return b.Places.Publish(b.env(name, m.stats, m.grants), c, o.link)
+		stage, err := b.Places.Publish(b.env(name, m.stats, m.grants), c)
+		return &publisher{outlet: m.outlet, stage: stage}, err
 	}
 	return m, nil
 }
@@ -280,8 +279,7 @@ func (b *planner) classify(name string) (part, error) {
 		m.ends.ResultsIn = map[string]*wire.Inlet{resultsLink: {Deliver: b.deliverer(name, c)}}
 		return m, nil
 	}
-	takers := b.takers(name)
-	m.links = []any{c.Inputs, takers}
+	m.links = c.Inputs
 	in := b.hub.inbox(name)
 	m.stats = in.stats
 	m.place = func() (pipeline.Stage, error) {
@@ -289,7 +287,7 @@ func (b *planner) classify(name string) (part, error) {
 		for _, source := range c.Inputs {
 			links = append(links, b.hub.into(source, name))
 		}
-		return b.Places.Classify(b.env(name, in.stats, nil), c, in.inbox, links, b.hub.outputs(takers, b.watch))
+		return b.Places.Classify(b.env(name, in.stats, nil), c, in.inbox, links, b.hub.collector(name))
 	}
 	return m, nil
 }
@@ -310,17 +308,6 @@ func (b *planner) deliverer(name string, c models.Config) func(context.Context, 
 	}
 }
 
-// takers are those who take the results of a model.
-func (b *planner) takers(model string) []Target {
-	var list []Target
-	for _, sink := range slices.Sorted(maps.Keys(b.p.Sinks)) {
-		if slices.Contains(b.p.Sinks[sink].Inputs, model) {
-			list = append(list, Target{sink, boxed(b.p, sink)})
-		}
-	}
-	return list
-}
-
 func (b *planner) capture(name string) (part, error) {
 	c := b.p.Sources[name]
 	m, err := encoded(b.encoder.Source(c))
@@ -330,14 +317,14 @@ func (b *planner) capture(name string) (part, error) {
 	if m.grants, err = SourceEndpoints(c); err != nil {
 		return m, err
 	}
-	var consumers []Target
+	var consumers []target
 	var links []*pipeline.FrameLink
 	m.ends.FramesIn, m.ends.Direct = map[string]*pipeline.FrameLink{}, map[string]*wire.Direct{}
 	for _, model := range slices.Sorted(maps.Keys(b.p.Models)) {
 		if !slices.Contains(b.p.Models[model].Inputs, name) {
 			continue
 		}
-		t := Target{model, boxed(b.p, model)}
+		t := target{model, boxed(b.p, model)}
 		link := b.hub.toward(name, model, t.Boxed)
 		consumers, links = append(consumers, t), append(links, link)
 		m.ends.FramesIn[model] = link
@@ -350,6 +337,12 @@ func (b *planner) capture(name string) (part, error) {
 		return b.Places.Capture(b.env(name, m.stats, m.grants), c, links)
 	}
 	return m, nil
+}
+
+// target is a stage that takes frames.
+type target struct {
+	Stage string
+	Boxed bool
 }
 
 func encoded(section json.RawMessage, secrets map[string]pipeline.Secret, err error) (part, error) {

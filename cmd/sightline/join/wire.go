@@ -53,7 +53,7 @@ func (w *boxWire) Serve(ctx context.Context, conn net.Conn, info supervisor.BoxI
 	w.mu.Lock()
 	w.box, w.health = box, supervisor.Health{}
 	w.mu.Unlock()
-	err = box.Run(ctx)
+	err = w.serve(ctx, box)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	received, sent := box.Bytes()
@@ -61,6 +61,22 @@ func (w *boxWire) Serve(ctx context.Context, conn net.Conn, info supervisor.BoxI
 	w.box = nil
 	return err
 }
+
+// serve runs the wire, and takes to a publish stage what waits for it.
+func (w *boxWire) serve(ctx context.Context, box *wire.Box) error {
+	if w.outlet == nil {
+		return box.Run(ctx)
+	}
+	carrying, stop := context.WithCancel(ctx)
+	var carrier sync.WaitGroup
+	carrier.Go(func() { w.outlet.carry(carrying, w.outbox(), w.hub.log) })
+	defer carrier.Wait()
+	defer stop()
+	return box.Run(ctx)
+}
+
+// outbox is that of a publish stage.
+func (w *boxWire) outbox() *wire.Outbox { return w.ends.ResultsOut[resultsLink] }
 
 // options are those of the next connection.
 func (w *boxWire) options(info supervisor.BoxInfo) wire.BoxOptions {
@@ -160,14 +176,14 @@ func (w *boxWire) Health() supervisor.Health {
 	return h
 }
 
-// backlog is the flow of a publish stage: what it acknowledged, and, while something waits that it
-// does not acknowledge, a number that grows. w.mu is held.
+// backlog is the flow of a publish stage: what it delivered, and, while something waits that it does not
+// deliver though its upstream is there, a number that grows. w.mu is held.
 func (w *boxWire) backlog() (in, out uint64) {
-	acked, waits := w.outlet.outbox.Acknowledged(), w.outlet.outbox.Waiting() > 0
-	if waits {
+	delivered, waits := w.outbox().Acknowledged(), w.outbox().Waiting() > 0
+	if waits && w.health.Ready {
 		w.pressure++
 	}
-	return acked + w.pressure, acked
+	return delivered + w.pressure, delivered
 }
 
 // Stop implements supervisor.Wire: what waits for a publish stage goes first.
@@ -180,21 +196,28 @@ func (w *boxWire) Stop(ctx context.Context, grace time.Duration) error {
 	}
 	if w.outlet != nil {
 		drained, cancel := context.WithTimeout(ctx, grace/2)
-		w.outlet.drain(drained)
+		w.drain(drained)
 		cancel()
 	}
 	return box.Stop(ctx, grace)
 }
 
-// drain waits until the stage has taken all that was meant for it, as far as ctx allows.
-func (o *outlet) drain(ctx context.Context) {
-	for o.link.Waiting() > 0 && ctx.Err() == nil {
+// drain waits until all that waits has been delivered, as far as ctx allows. Without an upstream it does
+// not wait: the queue keeps it.
+func (w *boxWire) drain(ctx context.Context) {
+	way := w.outlet.way()
+	for ctx.Err() == nil {
+		w.mu.Lock()
+		ready := w.health.Ready
+		w.mu.Unlock()
+		if n, _ := way.Size(); n == 0 || !ready {
+			return
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	_ = o.outbox.Drain(ctx) // what is left is told by its own end
 }
 
 // Samples returns the stage's statistics as it sent them last, with what was dropped on the way to it.
@@ -204,6 +227,9 @@ func (w *boxWire) Samples() []pipeline.Sample {
 	w.mu.Unlock()
 	for _, c := range w.crossings {
 		samples = add(samples, c.stats.Snapshot())
+	}
+	if w.outlet != nil {
+		samples = add(samples, w.outlet.stats.Snapshot())
 	}
 	return samples
 }

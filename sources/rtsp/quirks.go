@@ -16,6 +16,7 @@ type quirks struct {
 // onRequest is called before a request is sent.
 func (c *session) onRequest(req *base.Request) {
 	c.quirks.method = req.Method
+	c.observed.request(req)
 	if link := c.udp(); link != nil {
 		link.onRequest(req)
 	}
@@ -24,6 +25,7 @@ func (c *session) onRequest(req *base.Request) {
 // onResponse is called before the client looks at an answer.
 func (c *session) onResponse(res *base.Response) {
 	c.answered()
+	c.observed.response(res)
 	if c.quirks.method == base.Describe && res.StatusCode == base.StatusOK {
 		mendDescription(res)
 		c.quirks.offer = readOffer(res.Body)

@@ -42,6 +42,8 @@ type session struct {
 	started time.Time
 	units   *assembler
 	quirks  quirks
+	// observed may be nil.
+	observed *Observation
 
 	packets atomic.Uint64 // media packets received
 	heard   atomic.Int64  // when the last one came, since started
@@ -134,7 +136,7 @@ func (c *session) open(ctx context.Context) error {
 		UserAgent:    userAgent,
 		DialContext:  c.dial,
 		OnRequest:    c.onRequest, OnResponse: c.onResponse,
-		OnPacketsLost:     func(n uint64) { c.units.lose(n) },
+		OnPacketsLost:     func(n uint64) { c.units.lose(n); c.observed.lose(n) },
 		OnDecodeError:     func(err error) { c.fault.Store(&err) },
 		OnTransportSwitch: func(error) {},
 	}
@@ -167,6 +169,7 @@ func (c *session) play(take func(*pipeline.Unit)) error {
 	if err := c.assemble(track, take); err != nil {
 		return err
 	}
+	c.observed.describe(c.quirks.offer, track, c.units.sets.has(sequenceSet))
 	if err := c.setup(session, track); err != nil {
 		return err
 	}
@@ -235,6 +238,7 @@ func (c *session) onRTP(pkt *rtp.Packet) {
 func (c *session) onRTCP(pkt rtcp.Packet) {
 	if sr, ok := pkt.(*rtcp.SenderReport); ok {
 		c.units.clock.take(sr)
+		c.observed.report(sr, c.units.clock.nanoseconds)
 	}
 }
 

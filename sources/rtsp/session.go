@@ -42,6 +42,7 @@ type session struct {
 	started time.Time
 	units   *assembler
 	quirks  quirks
+	digest  bool // the camera has asked for a digest of the password, now or over a connection before
 	// observed may be nil.
 	observed *Observation
 
@@ -177,7 +178,7 @@ func (c *session) play(take func(*pipeline.Unit)) error {
 	c.client.OnPacketRTCP(track.media, c.onRTCP)
 	c.heard.Store(int64(time.Since(c.started)))
 	c.made.Store(c.heard.Load())
-	if _, err := c.client.Play(nil); err != nil {
+	if _, err := persist(func() (*base.Response, error) { return c.client.Play(nil) }); err != nil {
 		return c.blame(fmt.Errorf("play: %w", err))
 	}
 	c.env.Log.Info("camera connected", "camera", c.target.name, "transport", c.transport(), "codec", string(track.codec))
@@ -189,7 +190,7 @@ func (c *session) setup(session *description.Session, t track) error {
 	if u, err := t.media.URL(session.BaseURL); err != nil || u == nil {
 		return fmt.Errorf("setup: the camera names its track %.64q, which makes no address", t.media.Control)
 	}
-	if _, err := c.client.Setup(session.BaseURL, t.media, 0, 0); err != nil {
+	if _, err := persist(func() (*base.Response, error) { return c.client.Setup(session.BaseURL, t.media, 0, 0) }); err != nil {
 		return c.blame(fmt.Errorf("setup: %w", err))
 	}
 	return c.why(nil)

@@ -36,6 +36,8 @@ type Source struct {
 	// tcpOnly is learnt: with transport auto nothing came over UDP, so the next connection
 	// begins with TCP. It is unlearnt when TCP does not work either.
 	tcpOnly bool
+	// digest is learnt: the camera knows a way that does not show the password, so it is not shown.
+	digest bool
 }
 
 var _ pipeline.Source = (*Source)(nil)

@@ -44,6 +44,10 @@ type File struct {
 	Pace string `mapstructure:"pace" enum:"realtime,fast" default:"realtime" doc:"realtime: as the file's times say, like a camera; pictures that come too fast are dropped. fast: one after the other as soon as the models are ready, none is dropped for being late."`
 }
 
+// Ended is the reason of a capture stage that stopped because its source was finite. All its pictures are on
+// the links then.
+const Ended = "the source came to its end"
+
 // Patient tells whether pictures wait for the models, instead of being dropped when those are busy.
 func (c *Config) Patient() bool { return c.File != nil && c.File.Pace == PaceFast }
 

@@ -22,9 +22,6 @@ import (
 // forgotten.
 const steady = 10 * time.Second
 
-// Ended is the reason of a stopped stage whose source was finite. All its pictures are on the links then.
-const Ended = "the source came to its end"
-
 // Stage is a capture stage. All fields are set before Run is called.
 type Stage struct {
 	Source pipeline.Source
@@ -76,7 +73,7 @@ func (s *Stage) Run(ctx context.Context, stop <-chan struct{}) error {
 	if finished {
 		<-worked
 		if failed == nil {
-			r.status.set(pipeline.StateStopped, Ended)
+			r.status.set(pipeline.StateStopped, sources.Ended)
 		}
 		<-receiving.Done()
 	}

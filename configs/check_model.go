@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +17,9 @@ func (c *checker) model(path string, m models.Config) models.Config {
 	for _, name := range slices.Sorted(maps.Keys(m.Regions)) {
 		c.region(path+".regions."+name, m.Regions[name])
 	}
+	if m.Events != nil {
+		c.events(path+".events", *m.Events)
+	}
 	if c.doc.Given(path+".gpu") && m.Provider == "cpu" {
 		c.warn(path+".gpu", "has no effect with provider cpu", "write provider: cuda, tensorrt or auto")
 	}
@@ -29,6 +33,22 @@ func (c *checker) model(path string, m models.Config) models.Config {
 		}
 	}
 	return m
+}
+
+// events checks when results make an event.
+func (c *checker) events(path string, e models.Events) {
+	switch {
+	case !c.doc.Given(path+".agree") && !c.doc.Given(path+".of"):
+	case e.Agree > e.Of:
+		at := path + ".agree"
+		if !c.doc.Given(at) {
+			at = path + ".of"
+		}
+		c.problem(at, fmt.Sprintf("asks for %d of %d results", e.Agree, e.Of), "agree is at most of")
+	case 2*e.Agree <= e.Of:
+		c.warn(path, fmt.Sprintf("asks for %d of %d results, so that two classes can be agreed on at once", e.Agree, e.Of),
+			"the one that was there first goes on; write agree above half of of for a majority")
+	}
 }
 
 // modelFile checks that a model is built in, or a file.

@@ -59,6 +59,10 @@ func isGuest(box string) bool { return box == VM || box == Unikernel }
 // captureBox checks a source, and makes auto mean TCP where there is nothing else.
 func (c *checker) captureBox(name, box string) {
 	s := c.p.Sources[name]
+	if s.Local() && box != Inline {
+		c.problem("runtime.stages."+name+".in", "a "+box+" box has none of this machine's files and devices, of which "+name+" is one", "write inline, or remove the key")
+		return
+	}
 	if r := s.RTSP; r != nil && box != Inline {
 		transport := "sources." + name + ".rtsp.transport"
 		if c.doc.Given(transport) && r.Transport == "udp" {

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,11 +16,35 @@ func (c *checker) sink(path string, s sinks.Config) sinks.Config {
 	c.inputs(path, s.Inputs, "models", slices.Sorted(maps.Keys(c.p.Models)))
 	if s.MQTT != nil {
 		c.mqtt(path+".mqtt", s.MQTT)
+		c.discovery(path+".mqtt.discovery", s.MQTT, s.Inputs)
+	}
+	if s.HTTP != nil {
+		c.hook(path+".http", s.HTTP)
 	}
 	if s.JSONL != nil {
 		c.jsonl(path+".jsonl.path", &s.JSONL.Path)
 	}
+	c.sends(path+".send", s)
 	return s
+}
+
+// sends checks that what is to be sent is made.
+func (c *checker) sends(path string, s sinks.Config) {
+	if !c.doc.Given(path) {
+		return
+	}
+	events := slices.ContainsFunc(s.Inputs, func(model string) bool { return c.p.Models[model].Events != nil })
+	switch {
+	case len(s.Send) == 0:
+		c.problem(path, "is empty", "write results, events, or both; or remove it for both")
+	case !s.Sends(sinks.SendResults) && !events && len(s.Inputs) > 0:
+		c.problem(path, "wants events, and no model of inputs makes any", "add events: {} to the model")
+	}
+	for i, kind := range s.Send {
+		if slices.Contains(s.Send[:i], kind) {
+			c.problem(fmt.Sprintf("%s[%d]", path, i), "is there twice", "remove it")
+		}
+	}
 }
 
 func (c *checker) mqtt(path string, m *sinks.MQTT) {
@@ -28,12 +53,7 @@ func (c *checker) mqtt(path string, m *sinks.MQTT) {
 	c.existing(path+".cert_file", &m.CertFile)
 	c.existing(path+".key_file", &m.KeyFile)
 	c.topic(path+".prefix", m.Prefix)
-	cert, key := c.doc.Stands(path+".cert_file"), c.doc.Stands(path+".key_file")
-	if cert && !key {
-		c.problem(path+".cert_file", "is there without key_file", "a client certificate needs both")
-	} else if key && !cert {
-		c.problem(path+".key_file", "is there without cert_file", "a client certificate needs both")
-	}
+	c.pair(path)
 	u := c.address(path+".url", m.URL, []string{"mqtt", "mqtts"}, map[string]string{"tcp": "mqtt", "ssl": "mqtts", "tls": "mqtts"})
 	if u == nil {
 		return
@@ -44,13 +64,28 @@ func (c *checker) mqtt(path string, m *sinks.MQTT) {
 	if u.Scheme == "mqtts" {
 		return
 	}
-	for _, key := range []string{"ca_file", "cert_file", "key_file"} {
-		if c.doc.Given(path + "." + key) {
-			c.problem(path+"."+key, "has no use without TLS", "write mqtts:// in url")
-		}
-	}
+	c.withoutTLS(path, "mqtts://")
 	if !loopback(u.Hostname()) && (c.doc.Stands(path+".password") || c.doc.Stands(path+".password_file")) {
 		c.warn(path+".url", "sends the password unencrypted", "write mqtts:// if the broker has TLS")
+	}
+}
+
+// pair checks that the certificate of a client has its key.
+func (c *checker) pair(path string) {
+	cert, key := c.doc.Stands(path+".cert_file"), c.doc.Stands(path+".key_file")
+	if cert && !key {
+		c.problem(path+".cert_file", "is there without key_file", "a client certificate needs both")
+	} else if key && !cert {
+		c.problem(path+".key_file", "is there without cert_file", "a client certificate needs both")
+	}
+}
+
+// withoutTLS refuses certificates that nothing uses.
+func (c *checker) withoutTLS(path, scheme string) {
+	for _, key := range []string{"ca_file", "cert_file", "key_file"} {
+		if c.doc.Given(path + "." + key) {
+			c.problem(path+"."+key, "has no use without TLS", "write "+scheme+" in url")
+		}
 	}
 }
 
@@ -126,7 +161,13 @@ func (c *checker) topics() {
 			continue
 		}
 		at := [2]string{m.URL, m.Prefix}
-		if other, ok := taken[at]; ok {
+		other, ok := taken[at]
+		if ok && m.Discovery.Enabled && c.p.Sinks[other].MQTT.Discovery.Enabled {
+			c.problem("sinks."+name+".mqtt.discovery", "removes from Home Assistant what "+other+" adds, since both have the same topics",
+				"give it another prefix, or put its inputs into "+other)
+			continue
+		}
+		if ok {
 			c.warn("sinks."+name+".mqtt", "has the topics of "+other+", so one of them stopping says that the device is gone",
 				"give it another prefix, or put its inputs into "+other)
 			continue

@@ -12,6 +12,9 @@ func (c *checker) source(path string, s sources.Config) sources.Config {
 	if s.RTSP != nil {
 		c.rtsp(path+".rtsp", s.RTSP)
 	}
+	if s.File != nil {
+		c.existing(path+".file.path", &s.File.Path)
+	}
 	every, fps := path+".sample.every", path+".sample.fps"
 	switch {
 	case c.doc.Given(every) && c.doc.Given(fps):

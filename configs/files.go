@@ -60,14 +60,21 @@ func readable(path string) error {
 
 // password checks the keys password and password_file of the group at path, and reads the file.
 func (c *checker) password(path string, username string, secret *pipeline.Secret, file *string) {
-	key, fileKey := path+".password", path+".password_file"
-	given, fileGiven := c.doc.Given(key), c.doc.Given(fileKey)
-	if given && fileGiven {
-		c.problem(fileKey, "is there beside password", "keep one of them")
-		return
-	}
-	if (given || fileGiven) && username == "" && !c.doc.Stands(path+".username") {
+	given := c.doc.Given(path+".password") || c.doc.Given(path+".password_file")
+	twice := c.doc.Given(path+".password") && c.doc.Given(path+".password_file")
+	if given && !twice && username == "" && !c.doc.Stands(path+".username") {
 		c.problem(path, "has a password but no username", "add username")
+	}
+	c.secret(path, "password", secret, file)
+}
+
+// secret checks the keys name and name_file of the group at path, and reads the file.
+func (c *checker) secret(path, name string, secret *pipeline.Secret, file *string) {
+	fileKey := path + "." + name + "_file"
+	fileGiven := c.doc.Given(fileKey)
+	if fileGiven && c.doc.Given(path+"."+name) {
+		c.problem(fileKey, "is there beside "+name, "keep one of them")
+		return
 	}
 	before := len(c.problems)
 	c.existing(fileKey, file)
@@ -89,7 +96,7 @@ func (c *checker) secretFile(path, name string) pipeline.Secret {
 	case text == "":
 		c.problem(path, "the file is empty", "")
 	case strings.ContainsAny(text, "\n\r\x00"):
-		c.problem(path, "the file has more than one line", "write the password alone into it")
+		c.problem(path, "the file has more than one line", "write the secret alone into it")
 	}
 	c.exposed(path, name)
 	return pipeline.NewSecret(text)

@@ -52,6 +52,5 @@ type Log struct {
 
 // later are the keys that a later version will know.
 var later = [...]string{
-	"sources.*.motion", "sources.*.file", "sources.*.device", "sources.*.sim",
-	"models.*.events", "sinks.*.http",
+	"sources.*.motion", "sources.*.device", "sources.*.sim",
 }

@@ -16,7 +16,7 @@ func Boxes() []string { return []string{Inline, Process, Container, VM, Unikerne
 
 // Runtime says where each stage runs, and on what.
 type Runtime struct {
-	Default   string           `mapstructure:"default" enum:"inline,process,container,vm,unikernel" default:"process" doc:"Box of the stages that name none below. A stage that writes files of this machine, or to standard output, runs inline all the same."`
+	Default   string           `mapstructure:"default" enum:"inline,process,container,vm,unikernel" default:"process" doc:"Box of the stages that name none below. A stage that works with files or devices of this machine, or writes to standard output, runs inline all the same."`
 	Stages    map[string]Box   `mapstructure:"stages" doc:"Boxes of single stages, by the stage's name."`
 	Container ContainerEngine  `mapstructure:"container" doc:"What container boxes stand on."`
 	VM        VMEngine         `mapstructure:"vm" doc:"What vm boxes stand on."`
@@ -85,6 +85,9 @@ func (p *Pipeline) BoxOf(stage string) string {
 	return p.Runtime.Default
 }
 
-// onlyInline tells whether a stage works with files of this machine, or its standard output, which no
-// box has.
-func (p *Pipeline) onlyInline(stage string) bool { return p.Sinks[stage].JSONL != nil }
+// onlyInline tells whether a stage works with files or devices of this machine, or its standard output,
+// which no box has.
+func (p *Pipeline) onlyInline(stage string) bool {
+	source := p.Sources[stage]
+	return source.Local() || p.Sinks[stage].JSONL != nil
+}

@@ -23,6 +23,14 @@ type Config struct {
 	Threshold *float64              `mapstructure:"threshold" min:"0" max:"1" doc:"Least confidence of the top class; default: the card's."`
 	TopK      *int                  `mapstructure:"top_k" min:"1" max:"100" doc:"Predictions in a result; default: the card's."`
 	Batch     Batch                 `mapstructure:"batch" doc:"Frames of several cameras in one inference."`
+	Events    *Events               `mapstructure:"events" optional:"true" doc:"Makes events of the results: something is there, and is gone. None: results only."`
+}
+
+// Events says when results make an event. It has the fields of events.Rule.
+type Events struct {
+	Agree int           `mapstructure:"agree" default:"3" min:"1" max:"1000" doc:"Results that must have the same class at top."`
+	Of    int           `mapstructure:"of" default:"5" min:"1" max:"1000" doc:"Of how many of the newest results of a source or region."`
+	Hold  time.Duration `mapstructure:"hold" default:"2s" min:"0s" max:"24h" doc:"How long an event lasts at least, and goes on without agreement."`
 }
 
 // The values of Config.Provider: ONNX Runtime's execution providers. Auto takes the first of TensorRT,

@@ -48,7 +48,9 @@ const (
 	DropAwaitKeyframe Reason = "awaiting_keyframe" // nothing before the next keyframe can be decoded
 	DropBehind        Reason = "decoder_behind"    // the decoder does not keep up with the camera
 	DropDamaged       Reason = "damaged"           // missing packets or bits the decoder refused
+	DropHidden        Reason = "hidden"            // cut away by the edit list of its file
 	DropSampled       Reason = "sampled"           // decoded, but sample fps wants fewer
+	DropNoMotion      Reason = "no_motion"         // nothing moves in it, and motion gates
 	DropSuperseded    Reason = "superseded"        // a newer frame came before the model was free
 	DropStale         Reason = "stale"             // older than the staleness budget
 	DropStopping      Reason = "stopping"          // the stage was asked to stop
@@ -58,5 +60,5 @@ const (
 // Reasons lists every reason.
 var Reasons = []Reason{
 	DropNoConsumer, DropNotKeyframe, DropNonReference, DropAwaitKeyframe, DropBehind, DropDamaged,
-	DropSampled, DropSuperseded, DropStale, DropStopping, DropFailed,
+	DropHidden, DropSampled, DropNoMotion, DropSuperseded, DropStale, DropStopping, DropFailed,
 }

@@ -37,6 +37,7 @@ type Unit struct {
 	Origin   Origin        // where Captured comes from
 	Received time.Time     // when its last packet arrived, host clock with monotonic reading
 	Lost     uint64        // packets known lost since the unit before; the picture may be damaged
+	Hidden   bool          // decoded for the sake of others, and not shown: a file's edit list cuts it away
 }
 
 // Color is the order of the three bytes of a pixel.

@@ -44,11 +44,12 @@ type FrameLink struct {
 	inbox *Inbox
 	drops Drops
 	wish  atomic.Pointer[Wish]
+	news  chan struct{} // for Changed
 }
 
 // Link makes the link for a source. All links are made before frames flow.
 func (b *Inbox) Link(source string) *FrameLink {
-	return &FrameLink{inbox: b, drops: b.stats.Drops(b.stage, source)}
+	return &FrameLink{inbox: b, drops: b.stats.Drops(b.stage, source), news: make(chan struct{}, 1)}
 }
 
 // Open tells the producer what the consumer wants; frames flow from then on. Opening again replaces
@@ -58,11 +59,13 @@ func (l *FrameLink) Open(w Wish) {
 		w.Regions = []Region{Whole}
 	}
 	l.wish.Store(&w)
+	l.tell()
 }
 
 // Shut tells the producer that nothing is wanted any more, and drops what waits.
 func (l *FrameLink) Shut() {
 	l.wish.Store(nil)
+	defer l.tell()
 	l.inbox.mu.Lock()
 	defer l.inbox.mu.Unlock()
 	for _, s := range l.inbox.slots {
@@ -123,6 +126,7 @@ func (b *Inbox) drop(s *slot, r Reason) {
 	s.frame.Release()
 	s.frame = nil
 	b.ready--
+	s.link.tell()
 }
 
 // Take waits for a frame, then for up to wait more until there are limit of them, and appends what
@@ -202,6 +206,7 @@ func (b *Inbox) take(limit int, into []*Frame) []*Frame {
 		}
 		s.taken, s.frame = f.Sequence, nil
 		b.ready--
+		s.link.tell()
 		into = append(into, f)
 	}
 	if len(b.slots) > 0 {

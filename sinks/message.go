@@ -90,3 +90,47 @@ func AppendState(b []byte, s *State) ([]byte, error) {
 	e.shut()
 	return e.end(len(b), "state of source", s.Source)
 }
+
+// AppendEvent appends the JSON form of an event's message, as EventSchema describes it, to b. Errors are
+// as those of AppendResult.
+func AppendEvent(b []byte, v *pipeline.Event) ([]byte, error) {
+	e := encoder{b: b}
+	e.open()
+	e.integer("schema", int64(v.Schema))
+	e.text("id", v.ID)
+	e.text("event", v.Event)
+	e.text("type", string(v.Type))
+	e.text("device", v.Device)
+	e.text("source", v.Source)
+	e.optional("region", v.Region)
+	e.text("stage", v.Stage)
+	e.text("class", v.Class)
+	e.integer("class_id", int64(v.ClassID))
+	e.number("confidence", float64(v.Confidence), 32)
+	e.number("best", float64(v.Best), 32)
+	e.count("results", v.Results)
+	e.time("started", v.Started)
+	e.time("last", v.Last)
+	if v.Ended != nil {
+		e.time("ended", *v.Ended)
+	}
+	e.text("result", v.Result)
+	e.model(&v.Model)
+	e.text("provider", v.Provider)
+	e.shut()
+	return e.end(len(b), "event", v.ID)
+}
+
+// AppendMessage appends the JSON form of a result or an event to b, and tells whether the message is one
+// of them. Errors are as those of AppendResult.
+func AppendMessage(b []byte, m *pipeline.Message) (out []byte, ok bool, err error) {
+	switch {
+	case m.Result != nil:
+		out, err = AppendResult(b, m.Result)
+	case m.Event != nil:
+		out, err = AppendEvent(b, m.Event)
+	default:
+		return b, false, nil
+	}
+	return out, true, err
+}

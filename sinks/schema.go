@@ -9,6 +9,8 @@ var (
 	statusSchema string
 	//go:embed state.schema.json
 	stateSchema string
+	//go:embed event.schema.json
+	eventSchema string
 )
 
 // ResultSchema returns the JSON Schema (draft 2020-12) of what AppendResult writes.
@@ -19,3 +21,6 @@ func StatusSchema() string { return statusSchema }
 
 // StateSchema returns the JSON Schema (draft 2020-12) of what AppendState writes.
 func StateSchema() string { return stateSchema }
+
+// EventSchema returns the JSON Schema (draft 2020-12) of what AppendEvent writes.
+func EventSchema() string { return eventSchema }

@@ -12,6 +12,7 @@ import (
 // kinds of source is set.
 type Config struct {
 	RTSP      *RTSP         `mapstructure:"rtsp" doc:"A camera that speaks RTSP."`
+	File      *File         `mapstructure:"file" doc:"A video file of this machine. Such a source runs inline."`
 	Sample    Sample        `mapstructure:"sample" doc:"Which pictures are analysed."`
 	Decoder   string        `mapstructure:"decoder" enum:"auto,software,v4l2m2m,vaapi,cuda,nvv4l2" default:"auto" doc:"What decodes: a named hardware decoder that is absent is an error; auto takes the first that works and says which."`
 	Staleness time.Duration `mapstructure:"staleness" default:"500ms" min:"1ms" doc:"Pictures older than this are dropped instead of analysed."`
@@ -28,6 +29,33 @@ type RTSP struct {
 	Fingerprint  string          `mapstructure:"fingerprint" doc:"SHA-256 of the camera's certificate in hexadecimal; it is then the only one accepted." example:"5f:1c:…"`
 	Stall        time.Duration   `mapstructure:"stall" default:"5s" min:"100ms" doc:"Without a packet for this long the connection is made anew."`
 }
+
+// The values of File.Pace.
+const (
+	PaceRealtime = "realtime"
+	PaceFast     = "fast"
+)
+
+// File is a video file of this machine: MP4, MOV, Matroska, MPEG-TS, AVI, or H.264, H.265 or JPEG pictures
+// as they are.
+type File struct {
+	Path string `mapstructure:"path" required:"true" doc:"Video file: MP4, MOV, Matroska, MPEG-TS, AVI, or H.264, H.265 or JPEG pictures as they are." example:"entrance.mp4"`
+	Loop bool   `mapstructure:"loop" default:"false" doc:"Begins again at the end. Without it the source ends with the file, and sightline run with its last source."`
+	Pace string `mapstructure:"pace" enum:"realtime,fast" default:"realtime" doc:"realtime: as the file's times say, like a camera; pictures that come too fast are dropped. fast: one after the other as soon as the models are ready, none is dropped for being late."`
+}
+
+// Ended is the reason of a capture stage that stopped because its source was finite. All its pictures are on
+// the links then.
+const Ended = "the source came to its end"
+
+// Patient tells whether pictures wait for the models, instead of being dropped when those are busy.
+func (c *Config) Patient() bool { return c.File != nil && c.File.Pace == PaceFast }
+
+// Finite tells whether the source comes to an end by itself.
+func (c *Config) Finite() bool { return c.File != nil && !c.File.Loop }
+
+// Local tells whether the source is something of this machine, which no box has.
+func (c *Config) Local() bool { return c.File != nil }
 
 // The values of Sample.Every.
 const (

@@ -114,6 +114,13 @@ func (b *Board) Online(stage string) bool {
 	return b.statuses[stage].State == pipeline.StateOnline
 }
 
+// Status returns what a stage said of itself last.
+func (b *Board) Status(stage string) pipeline.Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.statuses[stage]
+}
+
 // Open makes the board a sink.
 func (b *Board) Open(context.Context, pipeline.Env) error { return nil }
 

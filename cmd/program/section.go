@@ -15,8 +15,12 @@ import (
 	"sightline/sources"
 )
 
-// inlinePassword is the name of a password that stands in the section itself.
-const inlinePassword = "password"
+// The names of secrets that stand in the section itself.
+const (
+	inlinePassword = "password"
+	inlineToken    = "token"
+	inlineKey      = "hmac-key"
+)
 
 // secretLimit is the most bytes of a file that a section names.
 const secretLimit = 1 << 20
@@ -33,7 +37,7 @@ func (e Encoder) Source(c sources.Config) (json.RawMessage, map[string]pipeline.
 	s := secrets{read: e.ReadFile}
 	if c.RTSP != nil {
 		r := *c.RTSP
-		s.password(&r.Password, &r.PasswordFile)
+		s.secret(inlinePassword, &r.Password, &r.PasswordFile)
 		s.file(r.CAFile)
 		c.RTSP = &r
 	}
@@ -52,11 +56,20 @@ func (e Encoder) Sink(c sinks.Config) (json.RawMessage, map[string]pipeline.Secr
 	s := secrets{read: e.ReadFile}
 	if c.MQTT != nil {
 		m := *c.MQTT
-		s.password(&m.Password, &m.PasswordFile)
+		s.secret(inlinePassword, &m.Password, &m.PasswordFile)
 		s.file(m.CAFile)
 		s.file(m.CertFile)
 		s.file(m.KeyFile)
 		c.MQTT = &m
+	}
+	if c.HTTP != nil {
+		h := *c.HTTP
+		s.secret(inlineToken, &h.Token, &h.TokenFile)
+		s.secret(inlineKey, &h.HMAC.Secret, &h.HMAC.SecretFile)
+		s.file(h.CAFile)
+		s.file(h.CertFile)
+		s.file(h.KeyFile)
+		c.HTTP = &h
 	}
 	return s.encode(c)
 }
@@ -75,11 +88,11 @@ func (s *secrets) add(name string, value pipeline.Secret) {
 	s.byName[name] = value
 }
 
-// password moves a password out of the section.
-func (s *secrets) password(value *pipeline.Secret, file *string) {
+// secret moves a secret out of the section, under a name if it stands there itself.
+func (s *secrets) secret(name string, value *pipeline.Secret, file *string) {
 	if !value.Empty() {
-		s.add(inlinePassword, *value)
-		*value, *file = pipeline.Secret{}, inlinePassword
+		s.add(name, *value)
+		*value, *file = pipeline.Secret{}, name
 		return
 	}
 	s.file(*file)

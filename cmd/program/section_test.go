@@ -26,7 +26,7 @@ func fill(v reflect.Value, file string) {
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			fill(v.Field(i), file)
-			if strings.HasSuffix(v.Type().Field(i).Name, "File") {
+			if strings.HasSuffix(v.Type().Field(i).Name, "File") && v.Field(i).Kind() == reflect.String {
 				v.Field(i).SetString(file)
 			}
 		}
@@ -38,10 +38,19 @@ func fill(v reflect.Value, file string) {
 		v.SetInt(7)
 	case v.CanFloat():
 		v.SetFloat(0.25)
+	case v.Kind() == reflect.Array:
+		for i := range v.Len() {
+			fill(v.Index(i), file)
+		}
 	case v.Kind() == reflect.Slice:
-		v.Set(reflect.ValueOf([]string{"one", "two"}))
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fill(v.Index(0), file)
+		fill(v.Index(1), file)
 	case v.Kind() == reflect.Map:
-		v.Set(reflect.ValueOf(map[string][4]float64{"left": {0, 0, 0.5, 1}}))
+		element := reflect.New(v.Type().Elem()).Elem()
+		fill(element, file)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf("left"), element)
 	}
 }
 
@@ -101,6 +110,23 @@ func TestAPasswordIsInNoSection(t *testing.T) {
 	data, err := program.Reader(secrets)(back.MQTT.PasswordFile)
 	if err != nil || string(data) != "geheim" || !back.MQTT.Password.Empty() || strings.Contains(string(section), "geheim") {
 		t.Errorf("%s, %q, %v", section, data, err)
+	}
+}
+
+func TestTheSecretsOfAWebhookAreInNoSection(t *testing.T) {
+	token, key := pipeline.NewSecret("geheimer-token"), pipeline.NewSecret("geheimer-schluessel")
+	section, secrets, err := program.Encoder{}.Sink(sinks.Config{HTTP: &sinks.HTTP{URL: "https://192.0.2.1", Token: token, HMAC: sinks.HMAC{Secret: key}}})
+	if err != nil || strings.Contains(string(section), "geheim") {
+		t.Fatalf("%s, %v", section, err)
+	}
+	var back sinks.Config
+	if err := program.DecodeSection(section, &back); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]pipeline.Secret{back.HTTP.TokenFile: token, back.HTTP.HMAC.SecretFile: key} {
+		if data, err := program.Reader(secrets)(file); err != nil || string(data) != want.Reveal() {
+			t.Errorf("%q: %q, %v", file, data, err)
+		}
 	}
 }
 

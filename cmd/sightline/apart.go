@@ -25,6 +25,8 @@ var errApart = errors.New("this program is the supervisor alone; cameras and mod
 // commands are those that need C.
 func commands() []*cobra.Command { return nil }
 
+func newLocal(sources.Config) (pipeline.Source, error) { return nil, errApart }
+
 func newCapture(pipeline.Env, pipeline.Source, sources.Config, []*pipeline.FrameLink) (pipeline.Stage, error) {
 	return nil, errApart
 }

@@ -36,10 +36,10 @@ type parts struct {
 }
 
 func newSource(c sources.Config) (pipeline.Source, error) {
-	if c.RTSP == nil {
-		return nil, errors.New("no kind of source")
+	if c.RTSP != nil {
+		return &rtsp.Source{Config: *c.RTSP}, nil
 	}
-	return &rtsp.Source{Config: *c.RTSP}, nil
+	return newLocal(c)
 }
 
 func newSink(c sinks.Config, stdout io.Writer) (pipeline.Sink, error) {

@@ -79,7 +79,14 @@ func (p *planner) source(name string) {
 		}
 		p.line("camera", "%s, transport %s%s", pipeline.RedactText(c.RTSP.URL), c.RTSP.Transport, only)
 	}
-	p.line("sample", "%s, stale after %s", sampleText(c.Sample.Every, c.Sample.FPS), c.Staleness)
+	if c.File != nil {
+		p.line("file", "%s, pace %s%s", c.File.Path, c.File.Pace, map[bool]string{true: ", again and again"}[c.File.Loop])
+	}
+	if c.Patient() {
+		p.line("sample", "%s, none is too late", sampleText(c.Sample.Every, c.Sample.FPS))
+	} else {
+		p.line("sample", "%s, stale after %s", sampleText(c.Sample.Every, c.Sample.FPS), c.Staleness)
+	}
 	decoder := c.Decoder
 	if decoder == "auto" && p.boxed() {
 		decoder = "software (asked for: auto, and a box has what a key names)"

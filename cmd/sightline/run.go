@@ -23,10 +23,11 @@ import (
 func newRun() *cobra.Command {
 	service := false
 	c := &cobra.Command{
-		Use: "run [FILE]", Short: "Run a pipeline file until Ctrl-C",
+		Use: "run [FILE]", Short: "Run a pipeline file until Ctrl-C, or until its video files are played",
 		Long: `Run a pipeline file, each stage in its box, and keep all of it running. Ctrl-C or SIGTERM stops
 from camera to sink: what was taken is finished and delivered within the file's grace. A second Ctrl-C
-kills the supervisor alone: the boxes go on, and the next run adopts them.
+kills the supervisor alone: the boxes go on, and the next run adopts them. When every source is a video
+file without loop, it stops in the same way once they are played.
 
 Without FILE the plan that was accepted last runs, from what is in the state folder: neither the
 network nor the file nor a model has to be there any more.`,
@@ -196,6 +197,12 @@ func (w *work) serve(ctx context.Context, s *station) error {
 	}()
 	running, end := context.WithCancel(ctx)
 	defer context.AfterFunc(applying, end)()
+	go func() {
+		if s.awaitEnd(running) {
+			s.log.Info("every source came to its end")
+			end()
+		}
+	}()
 	err = s.super.Run(running)
 	cancel()
 	end()

@@ -15,7 +15,7 @@ type field struct {
 	key, doc, example, ref string
 	typ                    reflect.Type // without the pointer of an optional value
 	pointer                bool
-	required               bool
+	required, optional     bool
 	enum, later, foreign   []string
 	def, min, max          string
 }
@@ -47,7 +47,7 @@ func fieldsOf(t reflect.Type) []field {
 func newField(key string, t reflect.Type, tag reflect.StructTag) field {
 	f := field{
 		key: key, typ: t, doc: tag.Get("doc"), example: tag.Get("example"), ref: tag.Get("ref"),
-		required: tag.Get("required") == "true", enum: list(tag.Get("enum")), later: list(tag.Get("later")),
+		required: tag.Get("required") == "true", optional: tag.Get("optional") == "true", enum: list(tag.Get("enum")), later: list(tag.Get("later")),
 		foreign: list(tag.Get("foreign")), def: tag.Get("default"), min: tag.Get("min"), max: tag.Get("max"),
 	}
 	if t.Kind() == reflect.Pointer {
@@ -113,7 +113,7 @@ func isScalar(t reflect.Type) bool {
 }
 
 // alternative tells whether the key is one of several of which exactly one is written.
-func (f field) alternative() bool { return f.pointer && f.shape() == structShape }
+func (f field) alternative() bool { return f.pointer && !f.optional && f.shape() == structShape }
 
 // kind says what a value must be, for messages: "a list", "a duration".
 func (f field) kind() string {

@@ -9,6 +9,7 @@
 //	doc           what it means, one or two sentences
 //	default       the value when the key is absent
 //	required      "true": the key must be there, and not be empty
+//	optional      "true": a pointer to a struct that may be absent, and is no alternative
 //	enum          the values allowed, separated by commas
 //	later         values that are known, but not to this version
 //	min, max      bounds, inclusive, in the notation of the value
@@ -16,7 +17,8 @@
 //	ref           the section whose names the value refers to
 //	foreign       what other programs call the key, separated by commas: refused, with the key's name here
 //
-// A struct's fields that are pointers to structs are alternatives: exactly one of them is written.
+// A struct's fields that are pointers to structs are alternatives, unless they are optional: exactly one of
+// them is written.
 // A definition with wrong tags is a mistake in the program, and panics; no input does.
 package strict
 

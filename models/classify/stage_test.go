@@ -99,13 +99,9 @@ func (b *bench) results(t *testing.T, output int) []*pipeline.Result {
 	synctest.Wait()
 	ended := make(chan struct{})
 	close(ended)
-	var list []*pipeline.Result
-	messages, err := b.Outputs[output].Receive(t.Context(), ended, 100, nil)
+	list, err := b.Outputs[output].Receive(t.Context(), ended, 100, nil)
 	if err != nil && !errors.Is(err, pipeline.ErrClosed) {
 		t.Fatal(err)
-	}
-	for _, m := range messages {
-		list = append(list, m.Result)
 	}
 	return list
 }

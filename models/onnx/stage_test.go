@@ -49,13 +49,13 @@ func TestTheStageWithARealModel(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for len(seen) < 2 {
-		messages, err := stage.Outputs[0].Receive(t.Context(), nil, 4, nil)
+		results, err := stage.Outputs[0].Receive(t.Context(), nil, 4, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range messages {
-			seen[m.Result.Source] = true
-			if r := m.Result; r.Model.Name != "gate" || r.Provider != "cpu" || len(r.Predictions) != card.TopK {
+		for _, r := range results {
+			seen[r.Source] = true
+			if r.Model.Name != "gate" || r.Provider != "cpu" || len(r.Predictions) != card.TopK {
 				t.Errorf("result %+v", r)
 			}
 		}

@@ -162,7 +162,8 @@ func (s *frameSender) write(f *pipeline.Frame) (err error) {
 // ReceiveFrames reads the frames that were asked for by w from conn and puts them into link, until
 // conn or ctx ends; it returns nil when the producer closed it between frames. Anything but what was
 // wished for is an error. A credit is granted when a frame has been put, so at most one frame is on
-// its way, and the newest waits in the link's inbox.
+// its way, and the newest waits in the link's inbox. A frame without a deadline comes from a producer
+// that waits for its consumer: after it the credit is granted when it was taken.
 func ReceiveFrames(ctx context.Context, conn net.Conn, link *pipeline.FrameLink, w pipeline.Wish, clock *Clock) error {
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // wakes the reader
 	defer stop()
@@ -182,7 +183,15 @@ func ReceiveFrames(ctx context.Context, conn net.Conn, link *pipeline.FrameLink,
 		if err != nil {
 			return fmt.Errorf("receive a frame: %w", err)
 		}
+		waits, region := f.Deadline.IsZero(), f.Region
 		link.Put(f)
+		for waits && !link.Free(region) && link.Wish() != nil {
+			select {
+			case <-link.Changed():
+			case <-ctx.Done():
+				return nil
+			}
+		}
 	}
 }
 

@@ -1,5 +1,6 @@
-// Package jsonl writes results to a file, one JSON result (sinks.ResultSchema) a line, or to standard
-// output. Statuses are not written: a line is always a result.
+// Package jsonl writes results and events to a file, one JSON object a line, or to standard output. A line
+// with the member "event" is a message of an event (sinks.EventSchema), any other is a result
+// (sinks.ResultSchema). Statuses are not written.
 //
 // A file that has reached its size becomes name.1, name.1 becomes name.2, and so on. What Deliver
 // returned nil for is with the operating system, in whole lines; it is not forced to the disk.
@@ -62,7 +63,7 @@ func (s *Sink) Open(_ context.Context, env pipeline.Env) error {
 	return nil
 }
 
-// Deliver writes the results among the messages. An error that is not permanent (a full disk) leaves
+// Deliver writes the results and events among the messages. An error that is not permanent (a full disk) leaves
 // no torn line; what was written before it is written again by the next try.
 func (s *Sink) Deliver(ctx context.Context, messages []pipeline.Message) error {
 	if s.out == nil {
@@ -73,12 +74,12 @@ func (s *Sink) Deliver(ctx context.Context, messages []pipeline.Message) error {
 	}
 	s.buffer, s.ends = s.buffer[:0], s.ends[:0]
 	for i := range messages {
-		if messages[i].Result == nil {
-			continue
-		}
-		line, err := sinks.AppendResult(s.buffer, messages[i].Result)
+		line, ok, err := sinks.AppendMessage(s.buffer, &messages[i])
 		if err != nil {
 			return fmt.Errorf("write %q: %w", s.Config.Path, err)
+		}
+		if !ok {
+			continue
 		}
 		s.buffer = append(line, '\n')
 		s.ends = append(s.ends, len(s.buffer))

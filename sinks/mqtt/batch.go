@@ -65,11 +65,14 @@ func (b *batch) message(m *memory, message *pipeline.Message) error {
 	switch {
 	case message.Result != nil:
 		return b.result(m, message.Result)
+	case message.Event != nil:
+		bytes, err := sinks.AppendEvent(b.bytes, message.Event)
+		return b.add(m.topics.events(), false, bytes, err)
 	case message.Status != nil:
 		m.reported = append(m.reported, *message.Status)
 		return b.status(m, message.Status)
 	}
-	return errors.New("message holds neither a result nor a status")
+	return errors.New("message holds no result, event or status")
 }
 
 func (b *batch) result(m *memory, r *pipeline.Result) error {

@@ -2,21 +2,10 @@ package mqtt
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
 	"sync"
-)
-
-// Kinds of control packets that a broker sends to a client that subscribes to nothing and publishes
-// with QoS 0 and 1 (MQTT 3.1.1 §2.2.1). Each has at most two bytes after its length.
-const (
-	kindConnack  = 2
-	kindPuback   = 4
-	kindPingresp = 13
-	maxBody      = 2
-	maxConnack   = 5 // largest return code (§3.2.2.3)
 )
 
 var (
@@ -32,6 +21,9 @@ type guard struct {
 	raw      net.Conn // the connection below TLS: closing it never waits
 	ended    func(error)
 	check    inbound
+	room     []byte // what is read into
+	checked  []byte // what the client library has not read yet; the rest of keep
+	keep     []byte
 
 	mu     sync.Mutex
 	cause  error // why fail was called
@@ -50,20 +42,34 @@ func (g *guard) fail(err error) {
 	g.ended(err)
 }
 
-// Read reads and inspects what came.
+// Read reads, inspects what came, and returns what the client library is to see of it.
 func (g *guard) Read(p []byte) (int, error) {
-	n, err := g.Conn.Read(p)
-	if err == nil {
-		if err = g.check.inspect(p[:n]); err != nil {
-			n = 0
+	for len(g.checked) == 0 {
+		if err := g.more(); err != nil {
+			err = g.why(err)
+			g.ended(err)
+			return 0, err
 		}
 	}
-	if err == nil {
-		return n, nil
+	n := copy(p, g.checked)
+	g.checked = g.checked[n:]
+	return n, nil
+}
+
+// more reads once. What came together with something wrong is not used.
+func (g *guard) more() error {
+	if g.room == nil {
+		g.room = make([]byte, 2048)
 	}
-	err = g.why(err)
-	g.ended(err)
-	return n, err
+	n, err := g.Conn.Read(g.room)
+	if n > 0 {
+		var wrong error
+		if g.keep, wrong = g.check.inspect(g.keep[:0], g.room[:n]); wrong != nil {
+			return wrong
+		}
+		g.checked = g.keep
+	}
+	return err
 }
 
 // why is the error to report for one of Read.
@@ -96,53 +102,4 @@ func (g *guard) Close() error {
 	g.closed = true
 	g.mu.Unlock()
 	return g.Conn.Close()
-}
-
-// inbound follows the packets in the bytes that come from a broker. The zero value is ready.
-type inbound struct {
-	at     int // position in the packet: 0 its kind, 1 its length, 2… its body
-	kind   byte
-	length byte
-}
-
-// inspect returns an error at the first byte that does not belong to an expected packet.
-func (i *inbound) inspect(p []byte) error {
-	for _, b := range p {
-		if err := i.next(b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (i *inbound) next(b byte) error {
-	switch i.at {
-	case 0:
-		i.kind = b >> 4
-		if i.kind != kindConnack && i.kind != kindPuback && i.kind != kindPingresp {
-			return fmt.Errorf("broker sent an unexpected packet of kind %d", i.kind)
-		}
-	case 1:
-		if want := i.want(); b != want {
-			return fmt.Errorf("broker sent a packet of kind %d with length %d instead of %d", i.kind, b, want)
-		}
-		i.length = b
-	case 3:
-		if i.kind == kindConnack && b > maxConnack {
-			return fmt.Errorf("broker refused the connection with unknown code %d", b)
-		}
-	}
-	i.at++
-	if i.at >= 2 && i.at == 2+int(i.length) {
-		*i = inbound{}
-	}
-	return nil
-}
-
-// want is the length that a packet of this kind has.
-func (i *inbound) want() byte {
-	if i.kind == kindPingresp {
-		return 0
-	}
-	return maxBody
 }

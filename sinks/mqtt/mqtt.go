@@ -5,6 +5,7 @@
 //   - available, retained: online while connected, offline by last will when the connection breaks,
 //     stopped after a clean stop. For Home Assistant: value_template
 //     "{{ 'online' if value == 'online' else 'offline' }}".
+//   - events: every message of every event (sinks.EventSchema).
 //   - <source>/status, retained: the newest status (sinks.StatusSchema) of the source; of a stage that
 //     is no source, below the stage's name.
 //   - <source>/<stage>/result: every result (sinks.ResultSchema).

@@ -21,6 +21,7 @@ const maxTopic = 65535
 // topics names what the sink publishes:
 //
 //	<prefix>/<device>/available                            retained
+//	<prefix>/<device>/events                               every message of every event
 //	<prefix>/<device>/<source>/status                      retained; a stage without source: its own name
 //	<prefix>/<device>/<source>/<stage>[/<region>]/result
 //	<prefix>/<device>/<source>/<stage>[/<region>]/state    retained, on change
@@ -43,6 +44,8 @@ func newTopics(prefix, device string) (topics, error) {
 }
 
 func (t topics) available() string { return t.base + "/available" }
+
+func (t topics) events() string { return t.base + "/events" }
 
 func (t topics) status(s *pipeline.Status) (string, error) {
 	name := s.Source

@@ -51,6 +51,23 @@ func Message(source string, sequence uint64, class string) pipeline.Message {
 	return pipeline.Message{Result: Result(source, sequence, class)}
 }
 
+// Event returns message number n of an event in a source: the first is new, and the last, of type end,
+// has ended.
+func Event(source string, n int, t pipeline.EventType) *pipeline.Event {
+	r := Result(source, uint64(n), "car")
+	id := fmt.Sprintf("%s-%s-1-event", Device, source)
+	e := &pipeline.Event{
+		Schema: pipeline.SchemaVersion, ID: fmt.Sprintf("%s-%d", id, n), Event: id, Type: t, Device: Device, Source: source,
+		Stage: r.Stage, Class: "car", ClassID: 1, Confidence: 0.75, Best: 0.875, Results: uint64(3 + n),
+		Started: r.Captured.Add(-time.Second), Last: r.Captured, Result: r.ID, Model: r.Model, Provider: r.Provider,
+	}
+	if t == pipeline.EventEnd {
+		ended := r.Captured.Add(2 * time.Second)
+		e.Ended = &ended
+	}
+	return e
+}
+
 // Results wraps results as messages.
 func Results(list ...*pipeline.Result) []pipeline.Message {
 	messages := make([]pipeline.Message, len(list))
@@ -61,7 +78,7 @@ func Results(list ...*pipeline.Result) []pipeline.Message {
 }
 
 // Schemas validates messages.
-type Schemas struct{ Result, Status, State *jsonschema.Schema }
+type Schemas struct{ Result, Status, State, Event *jsonschema.Schema }
 
 // Compile compiles the published schemas, with formats asserted.
 func Compile(t testing.TB) Schemas {
@@ -82,6 +99,7 @@ func Compile(t testing.TB) Schemas {
 		Result: compile("result.json", sinks.ResultSchema()),
 		Status: compile("status.json", sinks.StatusSchema()),
 		State:  compile("state.json", sinks.StateSchema()),
+		Event:  compile("event.json", sinks.EventSchema()),
 	}
 }
 

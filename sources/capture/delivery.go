@@ -2,6 +2,7 @@ package capture
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sightline/pipeline"
@@ -15,6 +16,8 @@ type delivery struct {
 	scaler scale.Scaler
 	frames *pipeline.FramePool
 	made   []made // of the picture in hand
+	// patience is closed when it is no longer waited for consumers; nil: it never is.
+	patience <-chan struct{}
 
 	sent    pipeline.Counter
 	seconds pipeline.Histogram
@@ -46,6 +49,33 @@ func (d *delivery) wanted() bool {
 		}
 	}
 	return false
+}
+
+// await returns true when every consumer wants frames and has none waiting, false when patience ended
+// before.
+func (d *delivery) await() bool {
+	if d.patience == nil {
+		return true
+	}
+	for _, l := range d.stage.Links {
+		for !idle(l) {
+			select {
+			case <-l.Changed():
+			case <-d.patience:
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// idle tells whether a link's consumer wants frames and has none waiting.
+func idle(l *pipeline.FrameLink) bool {
+	w := l.Wish()
+	if w == nil {
+		return false
+	}
+	return !slices.ContainsFunc(w.Regions, func(r pipeline.Region) bool { return !l.Free(r.Name) })
 }
 
 // send gives every link its frames of one picture, and tells how many those were.
@@ -97,8 +127,8 @@ func (d *delivery) frame(p *picture.Picture, w *pipeline.Wish, region pipeline.R
 func (d *delivery) fill(f *pipeline.Frame, p *picture.Picture, w *pipeline.Wish, region pipeline.Region) {
 	f.Source, f.Region, f.Sequence, f.Color = d.stage.Env.Stage, region.Name, p.Sequence, w.Color
 	f.Times = pipeline.Times{Captured: p.Captured, Origin: p.Origin, Received: p.Received}
-	if d.stage.Config.Staleness > 0 {
-		f.Deadline = p.Received.Add(d.stage.Config.Staleness)
+	if d.stage.budget() > 0 {
+		f.Deadline = p.Received.Add(d.stage.budget())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 const (
 	maxWaiting      = 256      // units
 	maxWaitingBytes = 32 << 20 // of their encoded pictures
+	maxPatient      = 8        // units, when the source waits for the decoder
 )
 
 // item is a copy of a unit on its way to the decoder.
@@ -35,14 +36,36 @@ type queue struct {
 	closed   bool
 	signal   chan struct{}
 	capacity int // units; tests make it small
+	// patience is closed when a source that waits for the decoder stops doing so; nil: it never waits.
+	patience <-chan struct{}
+	room     chan struct{} // tells such a source that something was taken
 }
 
 func newQueue(drops pipeline.Drops) *queue {
-	return &queue{drops: drops, signal: make(chan struct{}, 1), capacity: maxWaiting}
+	return &queue{drops: drops, signal: make(chan struct{}, 1), room: make(chan struct{}, 1), capacity: maxWaiting}
 }
 
-// put copies a unit into the queue, or drops it. It never waits.
+// await returns when little waits, for a source that has the patience.
+func (q *queue) await() {
+	for q.patience != nil {
+		q.mu.Lock()
+		enough := len(q.waiting) < min(maxPatient, q.capacity) && q.bytes < maxWaitingBytes/2
+		enough = enough || q.closed
+		q.mu.Unlock()
+		if enough {
+			return
+		}
+		select {
+		case <-q.room:
+		case <-q.patience:
+			return
+		}
+	}
+}
+
+// put copies a unit into the queue, or drops it. It waits only for a source that has the patience.
 func (q *queue) put(u *pipeline.Unit, sequence uint64) {
+	q.await()
 	size := 0
 	for _, n := range u.NALs {
 		size += len(n)
@@ -67,10 +90,7 @@ func (q *queue) put(u *pipeline.Unit, sequence uint64) {
 	q.gap, q.stuck = false, false
 	q.waiting = append(q.waiting, it)
 	q.bytes += size
-	select {
-	case q.signal <- struct{}{}:
-	default:
-	}
+	notify(q.signal)
 }
 
 // spare is how many items are kept for use again: what a queue needs that keeps up. After a jam the
@@ -132,6 +152,7 @@ func (q *queue) next() *item {
 			q.waiting = append(q.waiting[:0], q.waiting[1:]...)
 			q.bytes -= len(it.memory)
 			q.mu.Unlock()
+			notify(q.room)
 			return it
 		}
 		closed := q.closed
@@ -189,8 +210,13 @@ func (q *queue) close(drop bool) {
 		q.clear(pipeline.DropStopping)
 	}
 	q.mu.Unlock()
+	notify(q.signal)
+	notify(q.room)
+}
+
+func notify(c chan struct{}) {
 	select {
-	case q.signal <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -43,13 +43,19 @@ func (s *Stage) Run(ctx context.Context, stop <-chan struct{}) error {
 	receiving, halt := context.WithCancel(ctx)
 	defer halt()
 	r := newRun(s)
+	if s.Config.Patient() {
+		r.queue.patience, r.worker.delivery.patience = receiving.Done(), receiving.Done()
+	}
 	r.status.set(pipeline.StateStarting, "")
 
 	var working sync.WaitGroup
 	var failed error
+	worked := make(chan struct{})
 	working.Go(func() {
-		defer halt()
-		failed = s.guard(r.worker.run)
+		defer close(worked)
+		if failed = s.guard(r.worker.run); failed != nil {
+			halt()
+		}
 	})
 	working.Go(func() {
 		select {
@@ -65,7 +71,10 @@ func (s *Stage) Run(ctx context.Context, stop <-chan struct{}) error {
 	})
 	r.queue.close(!finished)
 	if finished {
-		r.status.set(pipeline.StateStopped, "the source came to its end")
+		<-worked
+		if failed == nil {
+			r.status.set(pipeline.StateStopped, sources.Ended)
+		}
 		<-receiving.Done()
 	}
 	halt()
@@ -81,8 +90,18 @@ func (s *Stage) Run(ctx context.Context, stop <-chan struct{}) error {
 		r.status.set(pipeline.StateOffline, pipeline.RedactText(err.Error()))
 		return err
 	}
-	r.status.set(pipeline.StateStopped, "")
+	if !finished {
+		r.status.set(pipeline.StateStopped, "")
+	}
 	return nil
+}
+
+// budget is how old a picture may be; 0: it is never too old.
+func (s *Stage) budget() time.Duration {
+	if s.Config.Patient() {
+		return 0
+	}
+	return s.Config.Staleness
 }
 
 // guard turns a panic into an error, so that one stage's does not end the others.

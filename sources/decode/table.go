@@ -32,7 +32,7 @@ func (t *table) add(u *pipeline.Unit, sequence uint64) int64 {
 	}
 	e.tag, e.open = t.last, true
 	e.of.Sequence, e.of.PTS = sequence, u.PTS
-	e.of.Captured, e.of.Origin, e.of.Received = u.Captured, u.Origin, u.Received
+	e.of.Captured, e.of.Origin, e.of.Received, e.of.Hidden = u.Captured, u.Origin, u.Received, u.Hidden
 	return t.last
 }
 

@@ -60,6 +60,7 @@ type Picture struct {
 	Received time.Time // when the last packet of its access unit arrived
 	Key      bool      // decoded without any other picture
 	Corrupt  bool      // the decoder met damage
+	Hidden   bool      // is not to be shown: see pipeline.Unit
 	Partial  bool      // what it builds on was not all decoded yet: a stream that refreshes bit by bit begins so
 }
 

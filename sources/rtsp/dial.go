@@ -28,6 +28,8 @@ func (c *session) dial(ctx context.Context, network, address string) (net.Conn, 
 			return nil, &noUDPError{err}
 		}
 		conn = link
+	} else if c.client.Scheme == "rtsp" {
+		conn = newMendedConn(conn)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -56,6 +56,8 @@ func (c *session) advise(err error) (advice string, permanent bool) {
 		return "the camera wants a kind of authentication other than basic and digest", true
 	case errors.Is(err, pipeline.ErrNotGranted):
 		return "the stage may only connect to the camera that its section names", true
+	case errors.Is(err, errDowngrade):
+		return "it is not given; if basic is meant, restart the stage, better over tls", false
 	case errors.Is(err, errFingerprint):
 		return "check that this is the camera, then set fingerprint to that", true
 	case isCertificateError(err):

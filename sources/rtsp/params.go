@@ -40,6 +40,11 @@ func (p *parameterSets) put(k kind, id uint32, nal []byte) {
 	}
 }
 
+// has tells whether a set of a kind is known.
+func (p *parameterSets) has(k kind) bool {
+	return slices.ContainsFunc(p.sets, func(s parameterSet) bool { return s.kind == k })
+}
+
 // appendMissing appends the sets of every kind that is not present to nals.
 func (p *parameterSets) appendMissing(nals [][]byte, present [kinds]bool) [][]byte {
 	for k, there := range present {

@@ -19,6 +19,7 @@ type reception struct {
 	first    uint32 // sequence numbers with their cycles in the upper half
 	highest  uint32
 	received uint32
+	turned   uint64 // that came after a later one
 
 	transit int64 // arrival less timestamp of the packet before, in ticks
 	jitter  float64
@@ -34,10 +35,12 @@ func (r *reception) count(packet []byte, at time.Time) {
 	sequence := binary.BigEndian.Uint16(packet[2:])
 	source := binary.BigEndian.Uint32(packet[8:])
 	if !r.started || source != r.source {
-		*r = reception{own: r.own, source: source, started: true, first: uint32(sequence), highest: uint32(sequence)}
+		*r = reception{own: r.own, turned: r.turned, source: source, started: true, first: uint32(sequence), highest: uint32(sequence)}
 	}
 	if step := int16(sequence - uint16(r.highest)); step > 0 {
 		r.highest += uint32(step)
+	} else if step < 0 {
+		r.turned++
 	}
 	r.received++
 	arrival := at.UnixMicro() / 100 * 9 // ticks of 1/90000 s

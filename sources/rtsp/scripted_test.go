@@ -1,17 +1,13 @@
 package rtsp_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,10 +18,12 @@ import (
 	"sightline/pipeline"
 	"sightline/sources"
 	"sightline/sources/rtsp"
+	"sightline/sources/sim/habits"
 )
 
-// scripted is a camera that answers what real ones were seen to answer. An answer that is not scripted
-// is an ordinary one. After PLAY it sends pictures of the first codec in its description that there is.
+// scripted is a camera of package habits that answers what real ones were seen to answer. An answer that
+// is not scripted is an ordinary one. After PLAY it sends pictures of the first codec in its description
+// that there is.
 type scripted struct {
 	answers map[base.Method][]byte // as sent, but for CSeq and Content-Length
 	raw     bool                   // answers are sent as they are, and silence ends the connection
@@ -34,10 +32,7 @@ type scripted struct {
 	hangUp  bool                   // ends the connection after what is given once
 	packets [][]byte               // RTP packets to send instead of made pictures
 
-	address  string
-	ended    chan struct{} // gets one for each connection that has ended
-	mu       sync.Mutex
-	requests []*base.Request
+	*habits.Camera
 }
 
 const plainSDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n" +
@@ -47,133 +42,25 @@ func describeAnswer(sdp string) []byte {
 	return []byte("RTSP/1.0 200 OK\r\nContent-Type: application/sdp\r\n\r\n" + sdp)
 }
 
-var ordinary = map[base.Method][]byte{
-	base.Options:      []byte("RTSP/1.0 200 OK\r\nPublic: OPTIONS, DESCRIBE, SETUP, TEARDOWN, PLAY\r\n\r\n"),
-	base.Describe:     describeAnswer(plainSDP),
-	base.Setup:        []byte("RTSP/1.0 200 OK\r\nSession: 7\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"),
-	base.Play:         []byte("RTSP/1.0 200 OK\r\nSession: 7\r\n\r\n"),
-	base.GetParameter: []byte("RTSP/1.0 200 OK\r\nSession: 7\r\n\r\n"),
-	base.Teardown:     []byte("RTSP/1.0 200 OK\r\n\r\n"),
-}
-
 func (s *scripted) start(t testing.TB) sources.RTSP {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	habit := habits.Habit{Raw: s.raw, Answers: map[string][]string{}}
+	habit.Media.Silent = s.silent
+	for m, answer := range s.answers {
+		habit.Answers[string(m)] = []string{string(answer)}
+	}
+	for m, answer := range s.once {
+		habit.Answers[string(m)] = []string{string(answer), string(s.answers[m])}
+		if s.hangUp {
+			habit.HangUp = string(m)
+		}
+	}
+	s.Camera = &habits.Camera{Habit: habit, Packets: s.pictures(t)}
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.address, s.ended = listener.Addr().String(), make(chan struct{}, 64)
-	var workers sync.WaitGroup
-	workers.Add(1)
-	go func() {
-		defer workers.Done()
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			workers.Add(1)
-			go func() {
-				defer workers.Done()
-				defer conn.Close()
-				s.serve(conn)
-				s.ended <- struct{}{}
-			}()
-		}
-	}()
-	t.Cleanup(func() { listener.Close(); workers.Wait() })
-	return sources.RTSP{URL: "rtsp://" + s.address + "/stream", Transport: rtsp.TransportTCP, Stall: 3 * time.Second}
-}
-
-func (s *scripted) serve(conn net.Conn) {
-	reader := bufio.NewReader(conn)
-	for {
-		if s.raw {
-			_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-		}
-		if b, err := reader.Peek(1); err != nil {
-			return
-		} else if b[0] == '$' {
-			if new(base.InterleavedFrame).Unmarshal(reader) != nil {
-				return
-			}
-			continue
-		}
-		var req base.Request
-		if req.Unmarshal(reader) != nil {
-			return
-		}
-		if _, err := conn.Write(s.answer(&req)); err != nil {
-			return
-		}
-		if s.hangUp && s.once[req.Method] != nil && len(s.seen(req.Method)) == 1 {
-			return
-		}
-		if req.Method == base.Play && !s.silent {
-			if s.sendPictures(conn) != nil {
-				return
-			}
-		}
-	}
-}
-
-func (s *scripted) answer(req *base.Request) []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	first := true
-	for _, r := range s.requests {
-		first = first && r.Method != req.Method
-	}
-	s.requests = append(s.requests, req)
-	answer, ok := s.answers[req.Method]
-	if once, there := s.once[req.Method]; there && first {
-		answer, ok = once, true
-	}
-	if ok && s.raw {
-		return answer
-	}
-	if !ok {
-		answer = ordinary[req.Method]
-	}
-	if answer == nil {
-		answer = []byte("RTSP/1.0 501 Not Implemented\r\n\r\n")
-	}
-	return complete(answer, req.Header["CSeq"][0])
-}
-
-// complete puts right what belongs to one conversation: the number, and a length that notes in a file
-// have changed.
-func complete(answer []byte, cseq string) []byte {
-	head, body, _ := bytes.Cut(bytes.ReplaceAll(answer, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
-	body = bytes.ReplaceAll(body, []byte("\n"), []byte("\r\n"))
-	var out bytes.Buffer
-	for i, line := range strings.Split(strings.TrimRight(string(head), "\n"), "\n") {
-		key, _, _ := strings.Cut(strings.ToLower(line), ":")
-		if i > 0 && (key == "cseq" || key == "content-length" || strings.HasSuffix(key, "notes")) {
-			continue
-		}
-		out.WriteString(line + "\r\n")
-	}
-	fmt.Fprintf(&out, "CSeq: %s\r\n", cseq)
-	if len(body) > 0 {
-		fmt.Fprintf(&out, "Content-Length: %d\r\n", len(body))
-	}
-	out.WriteString("\r\n")
-	out.Write(body)
-	return out.Bytes()
-}
-
-// seen returns the requests of a method.
-func (s *scripted) seen(m base.Method) []*base.Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []*base.Request
-	for _, r := range s.requests {
-		if r.Method == m {
-			out = append(out, r)
-		}
-	}
-	return out
+	t.Cleanup(s.Stop)
+	return sources.RTSP{URL: s.URL(), Transport: rtsp.TransportTCP, Stall: 3 * time.Second}
 }
 
 // rtpmap finds tracks that can be chosen in a description, whatever else is in it.
@@ -189,59 +76,42 @@ func video(answer []byte) (pipeline.Codec, uint8, bool) {
 	return pipeline.Codec(strings.ToLower(string(found[2]))), uint8(payloadType), err == nil
 }
 
-func (s *scripted) sendPictures(conn io.Writer) error {
+// pictures are the packets that fit the description.
+func (s *scripted) pictures(t testing.TB) (out [][]byte) {
 	if s.packets != nil {
-		for _, p := range s.packets {
-			if err := sendFrame(conn, p); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.packets
 	}
-	describe, ok := s.answers[base.Describe]
+	description, ok := s.answers[base.Describe]
 	if !ok {
-		describe = ordinary[base.Describe]
+		description = describeAnswer(plainSDP)
 	}
-	codec, payloadType, ok := video(describe)
-	if !ok {
-		return s.sendJPEG(conn)
+	codec, payloadType, ok := video(description)
+	encode := jpeg
+	if ok {
+		packets := encoder(codec, payloadType)
+		encode = func(n uint32) ([]*rtp.Packet, error) { return packets(makePicture(codec, n, 3000)) }
 	}
-	encode := encoder(codec, payloadType)
-	return s.send(conn, func(n uint32) ([]*rtp.Packet, error) { return encode(makePicture(codec, n, 3000)) })
-}
-
-// sendJPEG sends what gortsplib takes for pictures (RFC 2435 §3.1), for cameras that offer nothing else.
-func (s *scripted) sendJPEG(conn io.Writer) error {
-	return s.send(conn, func(uint32) ([]*rtp.Packet, error) {
-		payload := append([]byte{0, 0, 0, 0, 1, 50, 8, 8}, bytes.Repeat([]byte{0x55}, 100)...)
-		return []*rtp.Packet{{Header: rtp.Header{Version: 2, PayloadType: 26, Marker: true, SSRC: 1}, Payload: payload}}, nil
-	})
-}
-
-func (s *scripted) send(conn io.Writer, packetise func(n uint32) ([]*rtp.Packet, error)) error {
 	for n := range uint32(2 * gop) {
-		packets, err := packetise(n)
+		packets, err := encode(n)
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
 		for _, p := range packets {
 			p.Timestamp = n * 3000
 			raw, err := p.Marshal()
 			if err != nil {
-				return err
+				t.Fatal(err)
 			}
-			if err := sendFrame(conn, raw); err != nil {
-				return err
-			}
+			out = append(out, raw)
 		}
 	}
-	return nil
+	return out
 }
 
-func sendFrame(conn io.Writer, packet []byte) error {
-	frame := binary.BigEndian.AppendUint16([]byte{'$', 0}, uint16(len(packet)))
-	_, err := conn.Write(append(frame, packet...))
-	return err
+// jpeg makes what gortsplib takes for a picture (RFC 2435 §3.1), for cameras that offer nothing else.
+func jpeg(uint32) ([]*rtp.Packet, error) {
+	payload := append([]byte{0, 0, 0, 0, 1, 50, 8, 8}, bytes.Repeat([]byte{0x55}, 100)...)
+	return []*rtp.Packet{{Header: rtp.Header{Version: 2, PayloadType: 26, Marker: true, SSRC: 1}, Payload: payload}}, nil
 }
 
 func encoder(codec pipeline.Codec, payloadType uint8) func([][]byte) ([]*rtp.Packet, error) {
@@ -272,7 +142,7 @@ func TestKeepAliveAsTheCameraOffersIt(t *testing.T) {
 			env, _ := environment(&network{})
 			_, err := tryReceive(t, &rtsp.Source{Config: config}, env, atLeast(1))
 			mustContain(t, err, "no packet for 3s")
-			alive := s.seen(want)
+			alive := s.Seen(string(want))
 			if want == base.Options {
 				alive = alive[1:]
 			}
@@ -282,8 +152,8 @@ func TestKeepAliveAsTheCameraOffersIt(t *testing.T) {
 			if session := alive[0].Header["Session"]; len(session) != 1 || session[0] != "7" {
 				t.Errorf("they are for session %q", session)
 			}
-			<-s.ended
-			if len(s.seen(base.Teardown)) != 1 {
+			<-s.Ended
+			if len(s.Seen("TEARDOWN")) != 1 {
 				t.Error("it left without TEARDOWN")
 			}
 		})
@@ -297,25 +167,25 @@ func TestRedirects(t *testing.T) {
 
 	s := &scripted{}
 	config := s.start(t)
-	s.once = map[base.Method][]byte{base.Describe: moved("rtsp://" + s.address + "/other")}
+	s.Habit.Answers["DESCRIBE"] = []string{string(moved("rtsp://" + s.Address() + "/other")), ""}
 	env, _ := environment(&network{})
 	receive(t, &rtsp.Source{Config: config}, env, atLeast(2))
-	if d := s.seen(base.Describe); len(d) != 2 || d[1].URL.Path != "/other" {
+	if d := s.Seen("DESCRIBE"); len(d) != 2 || !strings.HasSuffix(d[1].URL, "/other") {
 		t.Errorf("a redirect within the camera was not followed: %v", d)
 	}
 
 	s = &scripted{answers: map[base.Method][]byte{base.Describe: moved(otherConfig.URL)}}
 	config = s.start(t)
-	env, _ = environment(&granted{address: s.address})
+	env, _ = environment(&granted{address: s.Address()})
 	_, err := tryReceive(t, &rtsp.Source{Config: config}, env, atLeast(1))
 	mustContain(t, err, "not granted", "only connect to the camera")
-	if !pipeline.IsPermanent(err) || len(other.seen(base.Options)) != 0 {
+	if !pipeline.IsPermanent(err) || len(other.Seen("OPTIONS")) != 0 {
 		t.Errorf("a redirect to another host was followed: %v", err)
 	}
 
 	s = &scripted{}
 	config = s.start(t)
-	s.answers = map[base.Method][]byte{base.Describe: moved(config.URL)}
+	s.Habit.Answers["DESCRIBE"] = []string{string(moved(config.URL))}
 	env, _ = environment(&network{})
 	_, err = tryReceive(t, &rtsp.Source{Config: config}, env, atLeast(1))
 	mustContain(t, err, "redirects in a circle")
@@ -392,7 +262,7 @@ func TestAutoTakesTCPFromACameraThatRefusesUDPInItsOwnWay(t *testing.T) {
 			if !strings.Contains(logged.String(), "trying TCP") {
 				t.Errorf("log does not tell of TCP:\n%s", logged)
 			}
-			asked := s.seen(base.Setup)
+			asked := s.Seen("SETUP")
 			if first := asked[0].Header["Transport"][0]; !strings.HasPrefix(first, "RTP/AVP;unicast;client_port=") {
 				t.Errorf("UDP was asked for by %q", first)
 			}
@@ -409,12 +279,12 @@ func TestBasicPasswordIsSentAsItIs(t *testing.T) {
 	env, _ := environment(&network{})
 	receive(t, &rtsp.Source{Config: config}, env, atLeast(2))
 	for _, m := range []base.Method{base.Describe, base.Setup, base.Play} {
-		all := s.seen(m)
+		all := s.Seen(string(m))
 		last := all[len(all)-1]
 		if got, want := last.Header["Authorization"][0], "Basic dmlld2VyOmE6YiNjQGQvZSVm"; got != want {
 			t.Errorf("%s: %q, want %q", m, got, want)
 		}
-		if strings.Contains(last.URL.String(), "viewer") {
+		if strings.Contains(last.URL, "viewer") {
 			t.Errorf("%s %s shows the user", m, last.URL)
 		}
 	}

@@ -42,6 +42,9 @@ type session struct {
 	started time.Time
 	units   *assembler
 	quirks  quirks
+	digest  bool // the camera has asked for a digest of the password, now or over a connection before
+	// observed may be nil.
+	observed *Observation
 
 	packets atomic.Uint64 // media packets received
 	heard   atomic.Int64  // when the last one came, since started
@@ -134,7 +137,7 @@ func (c *session) open(ctx context.Context) error {
 		UserAgent:    userAgent,
 		DialContext:  c.dial,
 		OnRequest:    c.onRequest, OnResponse: c.onResponse,
-		OnPacketsLost:     func(n uint64) { c.units.lose(n) },
+		OnPacketsLost:     func(n uint64) { c.units.lose(n); c.observed.lose(n) },
 		OnDecodeError:     func(err error) { c.fault.Store(&err) },
 		OnTransportSwitch: func(error) {},
 	}
@@ -167,6 +170,7 @@ func (c *session) play(take func(*pipeline.Unit)) error {
 	if err := c.assemble(track, take); err != nil {
 		return err
 	}
+	c.observed.describe(c.quirks.offer, track, c.units.sets.has(sequenceSet))
 	if err := c.setup(session, track); err != nil {
 		return err
 	}
@@ -174,7 +178,7 @@ func (c *session) play(take func(*pipeline.Unit)) error {
 	c.client.OnPacketRTCP(track.media, c.onRTCP)
 	c.heard.Store(int64(time.Since(c.started)))
 	c.made.Store(c.heard.Load())
-	if _, err := c.client.Play(nil); err != nil {
+	if _, err := persist(func() (*base.Response, error) { return c.client.Play(nil) }); err != nil {
 		return c.blame(fmt.Errorf("play: %w", err))
 	}
 	c.env.Log.Info("camera connected", "camera", c.target.name, "transport", c.transport(), "codec", string(track.codec))
@@ -186,7 +190,7 @@ func (c *session) setup(session *description.Session, t track) error {
 	if u, err := t.media.URL(session.BaseURL); err != nil || u == nil {
 		return fmt.Errorf("setup: the camera names its track %.64q, which makes no address", t.media.Control)
 	}
-	if _, err := c.client.Setup(session.BaseURL, t.media, 0, 0); err != nil {
+	if _, err := persist(func() (*base.Response, error) { return c.client.Setup(session.BaseURL, t.media, 0, 0) }); err != nil {
 		return c.blame(fmt.Errorf("setup: %w", err))
 	}
 	return c.why(nil)
@@ -235,6 +239,7 @@ func (c *session) onRTP(pkt *rtp.Packet) {
 func (c *session) onRTCP(pkt rtcp.Packet) {
 	if sr, ok := pkt.(*rtcp.SenderReport); ok {
 		c.units.clock.take(sr)
+		c.observed.report(sr, c.units.clock.nanoseconds)
 	}
 }
 

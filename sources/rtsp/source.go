@@ -31,9 +31,13 @@ const defaultStall = 5 * time.Second
 // Source is one camera. Its methods are called from one goroutine at a time.
 type Source struct {
 	Config sources.RTSP
+	// Observed is told what the connections are like, when it is set.
+	Observed *Observation
 	// tcpOnly is learnt: with transport auto nothing came over UDP, so the next connection
 	// begins with TCP. It is unlearnt when TCP does not work either.
 	tcpOnly bool
+	// digest is learnt: the camera knows a way that does not show the password, so it is not shown.
+	digest bool
 }
 
 var _ pipeline.Source = (*Source)(nil)
@@ -51,16 +55,16 @@ func (s *Source) Receive(ctx context.Context, env pipeline.Env, take func(*pipel
 		return err
 	}
 	if !s.tryUDP(target) {
-		return s.receive(ctx, env, target, false, take)
+		return s.receive(ctx, env, target, false, nil, take)
 	}
-	err = s.receive(ctx, env, target, true, take)
+	err = s.receive(ctx, env, target, true, nil, take)
 	var silent *noUDPError
 	if s.Config.Transport == TransportUDP || !errors.As(err, &silent) {
 		return err
 	}
 	env.Log.Info("camera sends no media over UDP, trying TCP", "camera", target.name, "why", silent.Error())
 	s.tcpOnly = true
-	return s.receive(ctx, env, target, false, take)
+	return s.receive(ctx, env, target, false, silent, take)
 }
 
 func (s *Source) tryUDP(t *target) bool {
@@ -73,9 +77,11 @@ func (s *Source) tryUDP(t *target) bool {
 	return t.tls == nil && !s.tcpOnly
 }
 
-// receive makes one connection and stays until it ends.
-func (s *Source) receive(ctx context.Context, env pipeline.Env, t *target, overUDP bool, take func(*pipeline.Unit)) error {
+// receive makes one connection and stays until it ends; why is the reason not to use UDP again.
+func (s *Source) receive(ctx context.Context, env pipeline.Env, t *target, overUDP bool, why error, take func(*pipeline.Unit)) error {
 	c := newSession(s.Config, env, t, overUDP)
+	c.observed = s.Observed
+	c.observed.begin(c, why)
 	err := c.run(ctx, take)
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
@@ -53,6 +54,7 @@ type udpLink struct {
 	workers   sync.WaitGroup
 	rest      []byte    // what Read still has to give
 	reading   *datagram // that rest is of
+	source    sourceKeeper
 
 	mu        sync.Mutex
 	playing   bool
@@ -183,7 +185,7 @@ func (l *udpLink) fail(err error) {
 
 // Read gives the camera's messages and frames, each whole before the next.
 func (l *udpLink) Read(p []byte) (int, error) {
-	if len(l.rest) == 0 {
+	for len(l.rest) == 0 {
 		if err := l.fill(); err != nil {
 			return 0, err
 		}
@@ -199,18 +201,30 @@ func (l *udpLink) Read(p []byte) (int, error) {
 func (l *udpLink) fill() error {
 	select {
 	case l.rest = <-l.messages:
-	case l.reading = <-l.frames:
+	case d := <-l.frames:
 		channel := byte(rtpChannel)
-		if isRTCP(l.reading.packet()) {
+		if isRTCP(d.packet()) {
 			channel = rtcpChannel
 		}
-		l.rest = l.reading.frame(channel)
+		if !l.source.keep(d.packet(), channel == rtcpChannel) {
+			l.pool.Put(d)
+			return nil
+		}
+		l.reading, l.rest = d, d.frame(channel)
 	case <-l.ended:
 		return l.readErr
 	case <-l.closed:
 		return net.ErrClosed
 	}
 	return nil
+}
+
+// Write sends a whole message.
+func (l *udpLink) Write(p []byte) (int, error) {
+	if _, err := l.Conn.Write(numberFirst(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // Close ends everything and waits for it.
@@ -231,9 +245,12 @@ func (l *udpLink) Close() error {
 func (l *udpLink) readMessages() {
 	defer l.workers.Done()
 	defer close(l.ended)
-	reader := bufio.NewReader(l.Conn)
+	mender := mender{
+		reader: bufio.NewReader(l.Conn), frames: new(atomic.Bool), // media comes over UDP
+		reply: func(p []byte) { _, _ = l.Conn.Write(p) },
+	}
 	for {
-		message, err := readMessage(reader)
+		message, err := mender.next()
 		if err != nil {
 			l.readErr = err
 			return

@@ -351,6 +351,9 @@ func encoded(section json.RawMessage, secrets map[string]pipeline.Secret, err er
 
 // SourceEndpoints are what a capture stage may reach.
 func SourceEndpoints(c sources.Config) ([]grant.Endpoint, error) {
+	if c.Local() {
+		return nil, nil
+	}
 	if c.RTSP == nil {
 		return nil, errors.New("no kind of source")
 	}

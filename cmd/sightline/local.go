@@ -1,0 +1,19 @@
+//go:build cgo
+
+package main
+
+import (
+	"errors"
+
+	"sightline/pipeline"
+	"sightline/sources"
+	"sightline/sources/file"
+)
+
+// newLocal makes a source that is something of this machine.
+func newLocal(c sources.Config) (pipeline.Source, error) {
+	if c.File != nil {
+		return &file.Source{Config: *c.File}, nil
+	}
+	return nil, errors.New("no kind of source")
+}

@@ -64,7 +64,7 @@ func openStation(dir string, builder closures.Builder, table parts, log *slog.Lo
 	s.site = &join.Site{
 		Board: s.board, Places: places{table}, Log: log, Records: s.records, Refused: s.refused,
 		Files: func(digest string) driver.Files { return kept.Kept(digestOf(digest)) },
-		Spool: filepath.Join(dir, "spool"),
+		State: dir,
 	}
 	s.super, err = supervisor.Open(dir, supervisor.Options{
 		Drivers: anyDrivers(), Files: s.site.Files, Wire: s.wireOf, Pin: s.pin, Unpin: kept.Unpin,

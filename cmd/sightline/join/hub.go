@@ -23,19 +23,28 @@ type Hub struct {
 	board *web.Board
 	log   *slog.Logger
 	ready chan struct{} // closed when the first routes are there
+	ended chan struct{} // closed at the end
 
 	mu         sync.Mutex
 	inboxes    map[string]*inbox               // of classify stages in place, by name
 	transit    map[link]*crossing              // frames to classify stages in boxes
 	collectors map[string]*pipeline.ResultLink // out of classify stages in place, by name
 	outlets    map[string]*outlet              // ways to publish stages, by name
+	observers  map[string]*observer            // by model, of those that make events
+	still      func(source string) bool        // names sources that may send nothing because nothing changes
 	routes     routes
 }
 
 // routes say what goes where.
 type routes struct {
-	results map[string][]*outlet // by model: who takes its results
+	results map[string][]taker   // by model: who takes its results and events
 	reports map[string][]*outlet // by source: who takes its status
+}
+
+// taker is a publish stage, and what of a model goes to it.
+type taker struct {
+	outlet          *outlet
+	results, events bool
 }
 
 // link is from a source to a model.
@@ -57,10 +66,12 @@ type crossing struct {
 
 // NewHub returns a hub without links that shows every result and status on the board.
 func NewHub(board *web.Board, log *slog.Logger) *Hub {
-	return &Hub{
-		board: board, log: log, ready: make(chan struct{}), inboxes: map[string]*inbox{}, transit: map[link]*crossing{},
+	h := &Hub{
+		board: board, log: log, ready: make(chan struct{}), ended: make(chan struct{}), inboxes: map[string]*inbox{}, transit: map[link]*crossing{},
 		collectors: map[string]*pipeline.ResultLink{}, outlets: map[string]*outlet{},
 	}
+	go h.pass()
+	return h
 }
 
 // Route says what goes where from now on.
@@ -179,16 +190,26 @@ func (h *Hub) deliver(ctx context.Context, model string, m pipeline.Message, tak
 		return nil
 	}
 	_ = h.board.Deliver(ctx, []pipeline.Message{m}) // never fails
-	h.mu.Lock()
-	outlets := h.routes.results[model]
-	h.mu.Unlock()
-	one := countdown(len(outlets)+1, taken)
-	for _, o := range outlets {
-		mine := *m.Result // whoever publishes it writes into what it has got
-		o.way().Put(pipeline.Message{Result: &mine}, one)
-	}
+	takers := h.targets(model)
+	one := countdown(len(takers)+1, taken)
+	h.eventsOf(model, m.Result, func() {
+		for _, to := range takers {
+			if !to.results {
+				one()
+				continue
+			}
+			mine := *m.Result // whoever publishes it writes into what it has got
+			to.outlet.way().Put(pipeline.Message{Result: &mine}, one)
+		}
+	})
 	one()
 	return nil
+}
+
+func (h *Hub) targets(model string) []taker {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.routes.results[model]
 }
 
 // countdown returns what calls done when it was called n times.
@@ -215,6 +236,10 @@ func closed(c <-chan struct{}) bool {
 func (h *Hub) close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	close(h.ended)
+	for _, o := range h.observers {
+		o.close()
+	}
 	var failed error
 	for _, o := range h.outlets {
 		if closed(o.opened) {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -38,7 +39,7 @@ type Site struct {
 	Log     *slog.Logger                         // of the program
 	Records func(stage string) *slog.Logger      // of a stage in a box
 	Refused func(stage, address string, e error) // a dial that was not granted
-	Spool   string                               // folder of what waits for upstreams; empty: in memory
+	State   string                               // folder of what outlives the program; empty: nothing does
 
 	hub  *Hub
 	once sync.Once
@@ -94,12 +95,13 @@ func (s *Site) Plan(p *configs.Pipeline, closures map[string]Closure, read func(
 
 // Begin makes a plan that was accepted the one whose results flow and whose stages are shown.
 func (s *Site) Begin(p *configs.Pipeline, stages []supervisor.Stage, box func(stage string) web.Box) {
-	r := routes{map[string][]*outlet{}, map[string][]*outlet{}}
+	r := routes{map[string][]taker{}, map[string][]*outlet{}}
 	for _, sink := range slices.Sorted(maps.Keys(p.Sinks)) {
 		o := s.hub.outlet(sink)
-		o.open(s.Spool, p.Sinks[sink], s.Log)
-		for _, model := range p.Sinks[sink].Inputs {
-			r.results[model] = append(r.results[model], o)
+		c := p.Sinks[sink]
+		o.open(s.folder("spool"), c, s.Log)
+		for _, model := range c.Inputs {
+			r.results[model] = append(r.results[model], taker{o, c.Sends(sinks.SendResults), c.Sends(sinks.SendEvents)})
 			for _, source := range p.Models[model].Inputs {
 				if !slices.Contains(r.reports[source], o) {
 					r.reports[source] = append(r.reports[source], o)
@@ -107,8 +109,9 @@ func (s *Site) Begin(p *configs.Pipeline, stages []supervisor.Stage, box func(st
 			}
 		}
 	}
-	strays(s.Spool, p, s.Log)
+	strays(s.folder("spool"), p, s.Log)
 	s.hub.Route(r)
+	s.hub.observed(s.folder("events"), p.Models, nil)
 	var shown []web.Stage
 	for _, stage := range stages {
 		if j, ok := stage.Wire.(joined); ok {
@@ -116,6 +119,14 @@ func (s *Site) Begin(p *configs.Pipeline, stages []supervisor.Stage, box func(st
 		}
 	}
 	s.Board.Show(shown)
+}
+
+// folder returns a folder of what outlives the program; empty when nothing does.
+func (s *Site) folder(name string) string {
+	if s.State == "" {
+		return ""
+	}
+	return filepath.Join(s.State, name)
 }
 
 // Close makes what waits for upstreams safe. The stages have ended, or left.
@@ -243,6 +254,7 @@ func (b *planner) env(name string, stats *pipeline.Stats, grants []grant.Endpoin
 
 func (b *planner) publish(name string) (part, error) {
 	c := b.p.Sinks[name]
+	c.Send, c.Spool = nil, sinks.Spool{} // what stands in front of the stage sees to them
 	m, err := encoded(b.encoder.Sink(c))
 	if err != nil {
 		return m, err
@@ -261,6 +273,7 @@ func (b *planner) publish(name string) (part, error) {
 
 func (b *planner) classify(name string) (part, error) {
 	c := b.p.Models[name]
+	c.Events = nil // they are made of the results, behind the stage
 	if cpus := b.p.Runtime.Stages[name].CPUs; c.Threads == 0 && cpus > 0 {
 		c.Threads = int(math.Ceil(cpus)) // the stage sees all processors, but may not use them
 	}
@@ -368,6 +381,9 @@ func SinkEndpoints(c sinks.Config) ([]grant.Endpoint, error) {
 	case c.MQTT != nil:
 		broker, err := grant.FromURL("broker", c.MQTT.URL, ports())
 		return []grant.Endpoint{broker}, err
+	case c.HTTP != nil:
+		server, err := grant.FromURL("server", c.HTTP.URL, ports())
+		return []grant.Endpoint{server}, err
 	case c.JSONL != nil:
 		return nil, nil
 	}
@@ -376,5 +392,5 @@ func SinkEndpoints(c sinks.Config) ([]grant.Endpoint, error) {
 
 // ports are those of addresses that name none.
 func ports() map[string]string {
-	return map[string]string{"rtsp": "554", "rtsps": "322", "mqtt": "1883", "mqtts": "8883"}
+	return map[string]string{"rtsp": "554", "rtsps": "322", "mqtt": "1883", "mqtts": "8883", "http": "80", "https": "443"}
 }

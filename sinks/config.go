@@ -86,7 +86,7 @@ type HTTP struct {
 	Batch       int               `mapstructure:"batch" default:"64" min:"1" max:"1000" doc:"Most messages in one request."`
 	MaxBytes    pipeline.Size     `mapstructure:"max_bytes" default:"1MiB" min:"64KiB" max:"64MiB" doc:"Most bytes of one request's body, before compression."`
 	Gzip        bool              `mapstructure:"gzip" default:"false" doc:"Compresses bodies (Content-Encoding: gzip)."`
-	Timeout     time.Duration     `mapstructure:"timeout" default:"10s" min:"100ms" max:"10m" doc:"How long connecting and a whole request may take, each."`
+	Timeout     time.Duration     `mapstructure:"timeout" default:"10s" min:"100ms" max:"10m" doc:"How long a request may take, connecting included."`
 }
 
 // HMAC is the key that requests are signed with.

@@ -10,6 +10,7 @@ import (
 	"sightline/pipeline"
 	"sightline/pipeline/wire"
 	"sightline/sinks"
+	"sightline/sinks/http"
 	"sightline/sinks/mqtt"
 	"sightline/sinks/publish"
 )
@@ -31,6 +32,8 @@ func build(st *wire.Stage, c wire.Configuration, env pipeline.Env) (pipeline.Sta
 	switch {
 	case config.MQTT != nil:
 		sink = &mqtt.Sink{Config: *config.MQTT}
+	case config.HTTP != nil:
+		sink = &http.Sink{Config: *config.HTTP}
 	case config.JSONL != nil:
 		return nil, errors.New("a jsonl sink writes files, and a box has none: use in: inline")
 	default:

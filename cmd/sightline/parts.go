@@ -12,6 +12,7 @@ import (
 	"sightline/models/gate"
 	"sightline/pipeline"
 	"sightline/sinks"
+	"sightline/sinks/http"
 	"sightline/sinks/jsonl"
 	"sightline/sinks/mqtt"
 	"sightline/sources"
@@ -46,6 +47,8 @@ func newSink(c sinks.Config, stdout io.Writer) (pipeline.Sink, error) {
 	switch {
 	case c.MQTT != nil:
 		return &mqtt.Sink{Config: *c.MQTT}, nil
+	case c.HTTP != nil:
+		return &http.Sink{Config: *c.HTTP}, nil
 	case c.JSONL != nil:
 		return &jsonl.Sink{Config: *c.JSONL, Stdout: stdout}, nil
 	}

@@ -15,6 +15,7 @@ import (
 
 	"sightline/pipeline"
 	"sightline/sinks"
+	"sightline/sinks/secure"
 )
 
 // protocol311 is MQTT 3.1.1. Said explicitly, it keeps the client library from trying 3.1 after every
@@ -47,8 +48,8 @@ func newUpstream(c sinks.MQTT, read func(name string) ([]byte, error)) (*upstrea
 		return nil, errors.New("password without username: MQTT 3.1.1 has no such thing")
 	case c.QoS != 0 && c.QoS != 1:
 		return nil, fmt.Errorf("qos %d: only 0 and 1 are there", c.QoS)
-	case (c.CertFile == "") != (c.KeyFile == ""):
-		return nil, errors.New("cert_file and key_file go together")
+	case up.files().Check() != nil:
+		return nil, up.files().Check()
 	case !up.secure && (c.CAFile != "" || c.CertFile != ""):
 		return nil, errors.New("ca_file and cert_file need an address that begins with mqtts://")
 	case port == "" && up.secure:
@@ -60,54 +61,20 @@ func newUpstream(c sinks.MQTT, read func(name string) ([]byte, error)) (*upstrea
 	return up, nil
 }
 
-// tls reads the certificates anew, so that renewed ones count from the next connection on.
+// tls is nil without TLS.
 func (u *upstream) tls() (*tls.Config, error) {
 	if !u.secure {
 		return nil, nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.url.Hostname()}
-	if file := u.config.CAFile; file != "" {
-		pem, err := u.read(file)
-		if err != nil {
-			return nil, fmt.Errorf("read ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read ca_file %q: it holds no certificate in PEM form", file)
-		}
-	}
-	if file := u.config.CertFile; file != "" {
-		pair, err := u.keyPair()
-		if err != nil {
-			return nil, fmt.Errorf("read cert_file %q and key_file %q: %w", file, u.config.KeyFile, err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
+	return u.files().Config(u.url.Hostname())
 }
 
-func (u *upstream) keyPair() (tls.Certificate, error) {
-	cert, err := u.read(u.config.CertFile)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	key, err := u.read(u.config.KeyFile)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return tls.X509KeyPair(cert, key)
+func (u *upstream) files() secure.Files {
+	return secure.Files{CA: u.config.CAFile, Cert: u.config.CertFile, Key: u.config.KeyFile, Read: u.read}
 }
 
-// password reads the password anew, so that a changed one counts from the next connection on.
 func (u *upstream) password() (pipeline.Secret, error) {
-	if u.config.PasswordFile == "" {
-		return u.config.Password, nil
-	}
-	text, err := u.read(u.config.PasswordFile)
-	if err != nil {
-		return pipeline.Secret{}, fmt.Errorf("read password_file: %w", err)
-	}
-	return pipeline.NewSecret(strings.TrimRight(string(text), "\r\n")), nil
+	return secure.Secret(u.read, u.config.Password, "password_file", u.config.PasswordFile)
 }
 
 // options are those of one connection. clientID and will must be the same every time.

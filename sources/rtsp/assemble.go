@@ -62,7 +62,11 @@ func (a *assembler) packet(pkt *rtp.Packet, now time.Time) {
 		a.open, a.timestamp, a.source, a.begun = true, pkt.Timestamp, pkt.SSRC, now
 	}
 	a.last = now
-	nals, err := a.depacketize(pkt)
+	var nals [][]byte
+	var err error
+	if len(pkt.Payload) > 0 { // some cameras send packets of nothing, to keep the way open
+		nals, err = a.depacketize(pkt)
+	}
 	switch {
 	case err == nil:
 		err = a.add(nals)

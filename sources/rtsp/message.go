@@ -30,7 +30,7 @@ var (
 // ways that the client stumbles over.
 func kept(key string) bool {
 	return slices.Contains([]string{
-		"cseq", "session", "transport", "content-type", "content-base", "location", "www-authenticate", "public", "keymgmt",
+		"cseq", "session", "transport", "content-type", "content-base", "location", "www-authenticate", "public", "keymgmt", "server",
 	}, key)
 }
 

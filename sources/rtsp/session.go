@@ -115,7 +115,10 @@ func (c *session) tracks(ctx context.Context) ([]Track, error) {
 }
 
 func (c *session) describe() (*description.Session, error) {
-	session, _, err := c.client.Describe(c.target.url)
+	session, err := persist(func() (*description.Session, error) {
+		session, _, err := c.client.Describe(c.target.url)
+		return session, err
+	})
 	if o := c.quirks.offer; len(o.sections) > 0 && len(o.video()) == 0 {
 		return nil, pipeline.Permanentf("the camera offers no video at this address, but %s", o)
 	}

@@ -82,7 +82,9 @@ func (s *Source) receive(ctx context.Context, env pipeline.Env, t *target, overU
 	c := newSession(s.Config, env, t, overUDP)
 	c.observed = s.Observed
 	c.observed.begin(c, why)
+	c.digest = s.digest
 	err := c.run(ctx, take)
+	s.digest = c.digest
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -143,8 +143,15 @@ func splitStartCodes(unit []byte, into [][]byte) [][]byte {
 // until the next one when a marker is lost. The assembler knows better, so every NAL unit is asked for
 // as soon as it is complete.
 
+// A fragment's header says whether it is the last (RFC 6184 §5.8, RFC 7798 §4.4.3). Some cameras forget
+// that, but not the marker of the picture's last packet, which is the same then.
+const lastFragment = 0x40
+
 func h264Reader(d *rtph264.Decoder) depacketize {
 	return func(pkt *rtp.Packet) ([][]byte, error) {
+		if pkt.Marker && len(pkt.Payload) > 2 && pkt.Payload[0]&31 == 28 {
+			pkt.Payload[1] |= lastFragment
+		}
 		pkt.Marker = true
 		nals, err := d.Decode(pkt)
 		if err == rtph264.ErrMorePacketsNeeded {
@@ -156,6 +163,9 @@ func h264Reader(d *rtph264.Decoder) depacketize {
 
 func h265Reader(d *rtph265.Decoder) depacketize {
 	return func(pkt *rtp.Packet) ([][]byte, error) {
+		if pkt.Marker && len(pkt.Payload) > 3 && pkt.Payload[0]>>1&63 == 49 {
+			pkt.Payload[2] |= lastFragment
+		}
 		pkt.Marker = true
 		nals, err := d.Decode(pkt)
 		switch err {

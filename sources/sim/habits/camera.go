@@ -16,8 +16,8 @@ import (
 // fields are not changed after Start.
 type Camera struct {
 	Habit Habit
-	// Pace is the time from one picture to the next; 0: as fast as the viewer takes them (over UDP a
-	// millisecond).
+	// Pace is the time from one picture to the next, if it is to be another than the habit's; without
+	// any they come as fast as the viewer takes them, over UDP one a millisecond.
 	Pace time.Duration
 	// Packets are sent instead of the clip's when set: whole RTP packets.
 	Packets [][]byte
@@ -292,7 +292,7 @@ func (v *visit) fill(text string, req *Request) string {
 	pairs := []string{
 		"${url}", c.URL(), "${address}", c.Address(), "${cseq}", req.Header.Get("CSeq"), "${transport}", transport,
 		"${codec}", codec, "${fmtp}", fmtp, "${sets}", c.encoded(""), "${annexb}", c.encoded("\x00\x00\x00\x01"),
-		"${large}", strings.Repeat("x", 1<<16),
+		"${large}", strings.Repeat("x", 4000),
 	}
 	return strings.NewReplacer(pairs...).Replace(text)
 }

@@ -69,22 +69,23 @@ type Needs struct {
 
 // Media is what is sent after PLAY.
 type Media struct {
-	Clip      string  `yaml:"clip"`      // one of Clips; default base
-	Transport string  `yaml:"transport"` // how a viewer is to ask for it: tcp (default), udp, auto
-	Pictures  int     `yaml:"pictures"`  // how many on each connection; default 40
-	Payload   int     `yaml:"payload"`   // bytes of a packet; default 1200
-	Silent    bool    `yaml:"silent"`    // nothing is sent
-	Sets      string  `yaml:"sets"`      // where parameter sets are: both (default), in_band, described, start_codes
-	Packing   string  `yaml:"packing"`   // see pack.go
-	Padding   int     `yaml:"padding"`   // bytes at the end of each packet
-	Markers   string  `yaml:"markers"`   // right (default), none, every_packet
-	Reports   string  `yaml:"reports"`   // RTCP: right, none (default), zero, wrong
-	Start     uint32  `yaml:"start"`     // the first RTP timestamp
-	Step      uint32  `yaml:"step"`      // ticks of a picture; default 3600
-	Sequence  uint16  `yaml:"sequence"`  // the first sequence number
-	At        []Turn  `yaml:"at"`
-	Network   Network `yaml:"network"`
-	Then      string  `yaml:"then"` // after the last picture: stay (default) or close
+	Clip      string        `yaml:"clip"`      // one of Clips; default base
+	Transport string        `yaml:"transport"` // how a viewer is to ask for it: tcp (default), udp, auto
+	Pictures  int           `yaml:"pictures"`  // how many on each connection; default 40
+	Payload   int           `yaml:"payload"`   // bytes of a packet; default 1200
+	Pace      time.Duration `yaml:"pace"`      // the time of a picture; default: as fast as the viewer takes them
+	Silent    bool          `yaml:"silent"`    // nothing is sent
+	Sets      string        `yaml:"sets"`      // where parameter sets are: both (default), in_band, described, start_codes
+	Packing   string        `yaml:"packing"`   // see pack.go
+	Padding   int           `yaml:"padding"`   // bytes at the end of each packet
+	Markers   string        `yaml:"markers"`   // right (default), none, every_packet
+	Reports   string        `yaml:"reports"`   // RTCP: right, none (default), zero, wrong
+	Start     uint32        `yaml:"start"`     // the first RTP timestamp
+	Step      uint32        `yaml:"step"`      // ticks of a picture; default 3600
+	Sequence  uint16        `yaml:"sequence"`  // the first sequence number
+	At        []Turn        `yaml:"at"`
+	Network   Network       `yaml:"network"`
+	Then      string        `yaml:"then"` // after the last picture: stay (default) or close
 }
 
 // Turn is what happens before picture number Picture of a connection, counted from 0.
@@ -116,6 +117,7 @@ type Expect struct {
 	Refused   string   `yaml:"refused"`   // then the connection ends with these words; empty: it goes on
 	Permanent bool     `yaml:"permanent"` // and trying again would not help
 	Again     bool     `yaml:"again"`     // pictures come of the next connection too, without a new try
+	Next      string   `yaml:"next"`      // what the connection after it ends with
 	Lossy     bool     `yaml:"lossy"`     // units are missing or not whole, which is counted
 	Sizes     []string `yaml:"sizes"`     // of the pictures, as they follow: "64x48"
 }

@@ -122,6 +122,9 @@ func (s *stream) send() error {
 // rest waits until the next picture is due.
 func (s *stream) rest() error {
 	pace := s.visit.camera.Pace
+	if pace == 0 {
+		pace = s.media.Pace
+	}
 	if pace == 0 && s.remote[0] != nil {
 		pace = time.Millisecond
 	}

@@ -70,7 +70,7 @@ func md5Hex(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-var parameter = regexp.MustCompile(`(\w+)="?([^",]*)"?`)
+var parameter = regexp.MustCompile(`(\w+)=(?:"([^"]*)"|([^",\s]*))`)
 
 // digest tells whether a request proves the password with a nonce (RFC 2617 §3.2.2).
 func digest(req *Request, nonce string) bool {
@@ -80,7 +80,7 @@ func digest(req *Request, nonce string) bool {
 	}
 	p := map[string]string{}
 	for _, m := range parameter.FindAllStringSubmatch(text, -1) {
-		p[m[1]] = m[2]
+		p[m[1]] = m[2] + m[3]
 	}
 	want := md5Hex(md5Hex(Username+":"+p["realm"]+":"+Password) + ":" + nonce + ":" + md5Hex(req.Method+":"+p["uri"]))
 	return p["nonce"] == nonce && p["response"] == want

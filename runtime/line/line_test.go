@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -55,16 +57,16 @@ func hear(conn net.Conn) (round uint64, size int64, err error) {
 
 // heard is what arrived at the guest.
 type heard struct {
-	mu   sync.Mutex
-	most uint64 // latest round
-	err  error
+	mu     sync.Mutex
+	rounds map[int]uint64 // by the number of the connection
+	err    error
 }
 
 // serve is a program in a guest: it serves each connection as it comes.
 func serve(g *Guest, h *heard) {
 	var work sync.WaitGroup
 	defer work.Wait()
-	for {
+	for number := 0; ; number++ {
 		conn, err := g.Accept(context.Background())
 		if err != nil {
 			return
@@ -74,19 +76,32 @@ func serve(g *Guest, h *heard) {
 			round, _, err := hear(conn)
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if err == nil && round > 0 && round < h.most {
-				err = fmt.Errorf("round %d came after round %d", round, h.most)
+			h.err = errors.Join(h.err, err)
+			if round > 0 {
+				h.rounds[number] = round
 			}
-			h.most, h.err = max(h.most, round), errors.Join(h.err, err)
 			conn.Close()
 		})
 	}
 }
 
+// order says what is wrong with the order in which connections were accepted.
+func (h *heard) order() error {
+	last := uint64(0)
+	for _, number := range slices.Sorted(maps.Keys(h.rounds)) {
+		round := h.rounds[number]
+		if round < last {
+			return fmt.Errorf("round %d came after round %d", round, last)
+		}
+		last = round
+	}
+	return nil
+}
+
 // TestHostsThatAreCutAtAnyByteDoNotHarmTheNext kills hosts in the middle of everything.
 func TestHostsThatAreCutAtAnyByteDoNotHarmTheNext(t *testing.T) {
 	g, c := guest(t)
-	var h heard
+	h := heard{rounds: map[int]uint64{}}
 	var serving sync.WaitGroup
 	serving.Go(func() { serve(g, &h) })
 	t.Cleanup(func() { g.Close(); serving.Wait() })
@@ -123,8 +138,8 @@ func TestHostsThatAreCutAtAnyByteDoNotHarmTheNext(t *testing.T) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.err != nil {
-		t.Error(h.err)
+	if err := errors.Join(h.err, h.order()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -110,13 +110,12 @@ func takeLock(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("open state folder: %w", err)
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	for err == unix.EINTR {
+	for until := time.Now().Add(inheritance); err == unix.EINTR || err == unix.EWOULDBLOCK && orphaned(f) && time.Now().Before(until); {
+		time.Sleep(5 * time.Millisecond)
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if err == unix.EWOULDBLOCK {
-		owner := make([]byte, 32)
-		n, _ := f.ReadAt(owner, 0) // it may not have been written yet
-		return nil, errors.Join(fmt.Errorf("open state folder %q: another supervisor has it (process %q)", dir, owner[:n]), f.Close())
+		return nil, errors.Join(fmt.Errorf("open state folder %q: another supervisor has it (process %q)", dir, owner(f)), f.Close())
 	}
 	if err == nil {
 		err = f.Truncate(0)
@@ -126,6 +125,23 @@ func takeLock(dir string) (*os.File, error) {
 		return f, nil
 	}
 	return nil, errors.Join(fmt.Errorf("lock state folder %q: %w", dir, err), f.Close())
+}
+
+// inheritance is how long a process that a killed supervisor was just starting may hold its lock: until
+// it runs its own program.
+const inheritance = 15 * time.Second
+
+// owner returns whose a lock is; empty when that has not been written yet.
+func owner(f *os.File) string {
+	name := make([]byte, 32)
+	n, _ := f.ReadAt(name, 0)
+	return string(name[:n])
+}
+
+// orphaned tells whether the process that took a lock is no more.
+func orphaned(f *os.File) bool {
+	pid, err := strconv.Atoi(owner(f))
+	return err == nil && pid > 0 && unix.Kill(pid, 0) == unix.ESRCH
 }
 
 // Close leaves the boxes running, except those in place, which end, and lets go of the state folder.

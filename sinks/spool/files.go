@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,15 +72,19 @@ func enter(path string) (f folder, leave func() error, err error) {
 // ErrInUse says that another queue, of this process or another one, has the folder.
 var ErrInUse = errors.New("in use by another process: each sink needs a folder of its own, and each pipeline runs once")
 
+// inheritance is how long a process that a killed one was just starting may hold its locks: until it
+// runs its own program.
+const inheritance = 3 * time.Second
+
 func lock(f *os.File) error {
-	for {
+	for until := time.Now().Add(inheritance); ; time.Sleep(5 * time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch err {
-		case unix.EINTR:
-		case unix.EWOULDBLOCK:
-			return ErrInUse
-		default:
+		switch {
+		case err == unix.EINTR:
+		case err != unix.EWOULDBLOCK:
 			return err
+		case time.Now().After(until):
+			return ErrInUse
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long the device may take for anything; it is translated.
-const patience = 4 * time.Minute
+const patience = 15 * time.Minute
 
 // order and line are what testdata/init takes and says.
 type order struct {

@@ -35,8 +35,9 @@ type worker struct {
 	decoded pipeline.Counter
 	seconds pipeline.Histogram
 
-	awaiting bool // nothing can be decoded before the next keyframe
-	late     int  // units in a row that were too old when their turn came
+	awaiting bool   // nothing can be decoded before the next keyframe
+	entry    uint64 // unit that decoding began with, until its picture comes out; else 0
+	late     int    // units in a row that were too old when their turn came
 	lateness time.Duration
 	width    int // of the last picture
 	height   int
@@ -95,6 +96,12 @@ func (w *worker) shut() {
 
 // step deals with one unit. An error ends the stage.
 func (w *worker) step(it *item) error {
+	if !w.inspector.Follows(&it.unit) && !it.gap {
+		it.gap = true
+		if !it.unit.Keyframe {
+			it.unit.Lost = max(it.unit.Lost, 1) // at least; nobody noticed
+		}
+	}
 	if it.gap || lossy(&it.unit) || !w.delivery.wanted() {
 		if err := w.interrupt(); err != nil {
 			return err
@@ -211,7 +218,9 @@ func (w *worker) prepare(codec pipeline.Codec) error {
 }
 
 func (w *worker) decode(it *item) error {
-	w.awaiting = false
+	if w.awaiting {
+		w.awaiting, w.entry = false, it.sequence
+	}
 	w.begin()
 	began := time.Now()
 	err := w.decoder.Decode(&it.unit, it.sequence, w.take)
@@ -228,9 +237,9 @@ func (w *worker) decode(it *item) error {
 	case errors.Is(err, decode.ErrRefused):
 		return pipeline.Permanent(err)
 	}
-	if w.damaged != 0 && (w.damaged != it.sequence || !w.inspector.NonReference(&it.unit)) {
+	if w.damaged != 0 {
 		w.awaiting = true
-		w.reset()
+		w.finish()
 		if w.trouble != nil { // for long: perhaps the decoder itself is broken
 			w.shut()
 		}
@@ -242,6 +251,14 @@ func (w *worker) decode(it *item) error {
 }
 
 func (w *worker) begin() { w.pictures, w.damaged, w.spent, w.failed = 0, 0, 0, nil }
+
+// finish takes what came before the damage out of the decoder, and forgets the rest.
+func (w *worker) finish() {
+	if err := w.decoder.Drain(w.take); err != nil {
+		w.trouble = err
+	}
+	w.settle()
+}
 
 // reset forgets what is inside the decoder.
 func (w *worker) reset() {
@@ -260,14 +277,15 @@ func (w *worker) takePicture(p *picture.Picture) {
 	defer func() { w.spent += time.Since(began) }()
 	w.pictures++
 	w.decoded.Add(1)
+	leads := w.leads(p)
 	switch {
 	case w.failed != nil:
 		w.drops.Add(pipeline.DropStopping, 1)
-	case p.Corrupt:
+	case p.Corrupt || w.damaged != 0 && p.Sequence > w.damaged:
 		w.damaged = p.Sequence
 		w.drops.Add(pipeline.DropDamaged, 1)
 		w.watch(errDamaged)
-	case p.Partial:
+	case leads || p.Partial:
 		w.drops.Add(pipeline.DropAwaitKeyframe, 1)
 		w.watch(errNoKeyframe)
 	case !w.sampler.choose(p.PTS):
@@ -280,6 +298,16 @@ func (w *worker) takePicture(p *picture.Picture) {
 		w.well(p)
 		w.deliver(p)
 	}
+}
+
+// leads tells whether a picture is shown before the keyframe that decoding began with. Such a picture
+// builds on what was before the keyframe, which libavcodec does not always tell.
+func (w *worker) leads(p *picture.Picture) bool {
+	const inside = 16 // units that a decoder holds back at most
+	if w.entry != 0 && (p.Sequence == w.entry || p.Sequence > w.entry+inside) {
+		w.entry = 0
+	}
+	return w.entry != 0 && p.Sequence > w.entry
 }
 
 func (w *worker) deliver(p *picture.Picture) {

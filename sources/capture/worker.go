@@ -8,6 +8,7 @@ import (
 	"sightline/pipeline"
 	"sightline/sources"
 	"sightline/sources/decode"
+	"sightline/sources/motion"
 	"sightline/sources/nal"
 	"sightline/sources/picture"
 )
@@ -28,6 +29,7 @@ type worker struct {
 	delivery  *delivery
 	inspector nal.Inspector
 	sampler   sampler
+	gate      *motion.Gate    // nil: every picture goes through
 	decoder   *decode.Decoder // nil before the first unit
 	codec     pipeline.Codec  // of the decoder
 	take      func(*picture.Picture)
@@ -62,6 +64,9 @@ func newWorker(s *Stage, q *queue, status *reporter, drops pipeline.Drops) *work
 		awaiting: true,
 	}
 	w.take = w.takePicture
+	if m := s.Config.Motion; m != nil {
+		w.gate = motion.New(*m)
+	}
 	return w
 }
 
@@ -69,6 +74,7 @@ func newWorker(s *Stage, q *queue, status *reporter, drops pipeline.Drops) *work
 func (w *worker) run() error {
 	defer w.close()
 	for it := w.queue.next(); it != nil; it = w.queue.next() {
+		w.delivery.await()
 		err := w.step(it)
 		w.queue.release(it)
 		if err != nil {
@@ -82,6 +88,9 @@ func (w *worker) run() error {
 func (w *worker) close() {
 	w.queue.close(true)
 	w.delivery.close()
+	if w.gate != nil {
+		w.gate.Close()
+	}
 	if w.decoder != nil {
 		_ = w.decoder.Reset()
 		w.drops.Add(pipeline.DropStopping, uint64(w.decoder.Missing()))
@@ -194,7 +203,7 @@ func (w *worker) behind(u *pipeline.Unit) bool {
 
 // old tells whether a picture of this age is beyond the staleness budget; 0 is no budget.
 func (w *worker) old(age time.Duration) bool {
-	budget := w.stage.Config.Staleness
+	budget := w.stage.budget()
 	return budget > 0 && age > budget
 }
 
@@ -288,11 +297,17 @@ func (w *worker) takePicture(p *picture.Picture) {
 	case leads || p.Partial:
 		w.drops.Add(pipeline.DropAwaitKeyframe, 1)
 		w.watch(errNoKeyframe)
+	case p.Hidden:
+		w.drops.Add(pipeline.DropHidden, 1)
+		w.well(p)
 	case !w.sampler.choose(p.PTS):
 		w.drops.Add(pipeline.DropSampled, 1)
 		w.well(p)
 	case w.old(began.Sub(p.Received)):
 		w.drops.Add(pipeline.DropStale, 1)
+		w.well(p)
+	case !w.moves(p):
+		w.drops.Add(pipeline.DropNoMotion, 1)
 		w.well(p)
 	default:
 		w.well(p)
@@ -310,7 +325,21 @@ func (w *worker) leads(p *picture.Picture) bool {
 	return w.entry != 0 && p.Sequence > w.entry
 }
 
+// moves tells whether a picture goes through the gate. One that cannot be looked at does: delivering it
+// tells why.
+func (w *worker) moves(p *picture.Picture) bool {
+	if w.gate == nil {
+		return true
+	}
+	moves, err := w.gate.Moves(p)
+	return moves || err != nil
+}
+
 func (w *worker) deliver(p *picture.Picture) {
+	if !w.delivery.await() {
+		w.drops.Add(pipeline.DropStopping, 1)
+		return
+	}
 	sent, err := w.delivery.send(p)
 	if err != nil {
 		w.failed = fmt.Errorf("capture %s: %w", w.stage.Env.Stage, err)

@@ -58,6 +58,9 @@ func Open(o Options) (*Decoder, error) {
 	if o.MaxPixels == 0 {
 		o.MaxPixels = defaultMaxPixels
 	}
+	if o.Codec == pipeline.YUYV {
+		return &Decoder{options: o, how: method{name: asItIs}}, nil
+	}
 	how, err := choose(o)
 	if err != nil {
 		return nil, fmt.Errorf("open %s decoder: %w", o.Codec, err)
@@ -82,6 +85,9 @@ func (d *Decoder) open() error {
 // first picture, when hardware taken by auto refuses the stream.
 func (d *Decoder) Name() string {
 	how := d.how.name
+	if how == asItIs {
+		return fmt.Sprintf("%s (%s)", d.options.Codec, how)
+	}
 	if d.c != nil && how != Software && C.sl_decoder_refused(d.c) != 0 {
 		how = "software, refused by " + how
 	}
@@ -100,6 +106,9 @@ func (d *Decoder) Name() string {
 // are flipped, and in the other codecs not every flipped bit. Networks notice, and count what they
 // lose (pipeline.Unit.Lost).
 func (d *Decoder) Decode(unit *pipeline.Unit, sequence uint64, take func(*picture.Picture)) error {
+	if d.how.name == asItIs {
+		return d.raw(unit, sequence, take)
+	}
 	if d.c == nil {
 		return fmt.Errorf("decode %s unit %d: the decoder is closed", d.options.Codec, sequence)
 	}

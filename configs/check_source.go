@@ -1,7 +1,10 @@
 package configs
 
 import (
+	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"sightline/sources"
@@ -15,6 +18,12 @@ func (c *checker) source(path string, s sources.Config) sources.Config {
 	if s.File != nil {
 		c.existing(path+".file.path", &s.File.Path)
 	}
+	if s.Device != nil {
+		c.localCamera(path+".device", s.Device)
+	}
+	if s.Motion != nil {
+		c.masks(path+".motion.masks", s.Motion.Masks)
+	}
 	every, fps := path+".sample.every", path+".sample.fps"
 	switch {
 	case c.doc.Given(every) && c.doc.Given(fps):
@@ -25,6 +34,36 @@ func (c *checker) source(path string, s sources.Config) sources.Config {
 		s.Sample.Every = sources.EveryFrame
 	}
 	return s
+}
+
+// localCamera checks a camera of this machine. It need not be there: it can be plugged in later.
+func (c *checker) localCamera(path string, d *sources.Device) {
+	width, height := c.doc.Given(path+".width"), c.doc.Given(path+".height")
+	switch {
+	case width && !c.doc.Stands(path+".height"):
+		c.problem(path+".width", "is there without height", "write both, or none to take the camera's own")
+	case height && !c.doc.Stands(path+".width"):
+		c.problem(path+".height", "is there without width", "write both, or none to take the camera's own")
+	}
+	if c.doc.Given(path+".path") && !strings.HasPrefix(d.Path, "/dev/") {
+		c.problem(path+".path", "is not a device", "write a device file, such as /dev/video0; a video file is played by file: {path: …}")
+	}
+}
+
+// masks checks the rectangles and polygons where motion does not count.
+func (c *checker) masks(path string, masks map[string][]float64) {
+	for _, name := range slices.Sorted(maps.Keys(masks)) {
+		m, at := masks[name], path+"."+name
+		switch {
+		case !c.doc.Given(at):
+		case slices.ContainsFunc(m, func(v float64) bool { return !(v >= 0 && v <= 1) }):
+			c.problem(at, "is not within the picture", "write fractions of its width and height, 0 to 1")
+		case len(m) != 4 && (len(m) < 6 || len(m)%2 != 0):
+			c.problem(at, fmt.Sprintf("has %d numbers", len(m)), "write [left, top, right, bottom], or x and y of three corners or more")
+		case len(m) == 4 && (m[0] >= m[2] || m[1] >= m[3]):
+			c.problem(at, "is empty", "write [left, top, right, bottom]: right of left, and bottom below top")
+		}
+	}
 }
 
 var hexDigest = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)

@@ -291,9 +291,16 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted, but not by the schema: %v", err)
 		}
 		for name, s := range p.Sources {
-			if s.RTSP == nil || s.RTSP.URL == "" && !strings.Contains(string(data), "$") {
+			if kinds := btoi(s.RTSP != nil) + btoi(s.File != nil) + btoi(s.Device != nil); kinds != 1 || s.RTSP != nil && s.RTSP.URL == "" && !strings.Contains(string(data), "$") {
 				t.Errorf("accepted source %q: %+v", name, s)
 			}
 		}
 	})
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -52,5 +52,5 @@ type Log struct {
 
 // later are the keys that a later version will know.
 var later = [...]string{
-	"sources.*.motion", "sources.*.device", "sources.*.sim",
+	"sources.*.sim",
 }

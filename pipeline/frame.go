@@ -14,6 +14,9 @@ const (
 	H264  Codec = "h264"
 	H265  Codec = "h265"
 	MJPEG Codec = "mjpeg"
+	// YUYV is one picture as it is: packed YUV 4:2:2 of 8 bits (Y Cb Y Cr), of limited range, rows from
+	// the top. The Unit says its size.
+	YUYV Codec = "yuyv"
 )
 
 // Origin says where a capture time comes from.
@@ -28,7 +31,7 @@ const (
 // Unit is one access unit: the encoded bytes of one picture.
 type Unit struct {
 	Codec Codec
-	// NALs holds the units of H.264 and H.265 without start codes; of MJPEG, one whole JPEG.
+	// NALs holds the units of H.264 and H.265 without start codes; of MJPEG and YUYV, one whole picture.
 	// Parameter sets come in-band, at least before every keyframe.
 	NALs     [][]byte
 	Keyframe bool          // decodable without any earlier unit
@@ -37,7 +40,9 @@ type Unit struct {
 	Origin   Origin        // where Captured comes from
 	Received time.Time     // when its last packet arrived, host clock with monotonic reading
 	Lost     uint64        // packets known lost since the unit before; the picture may be damaged
-	Hidden   bool          // decoded for the sake of others, and not shown: a file's edit list cuts it away
+	// Width and Height are pixels and Stride bytes from row to row, of YUYV.
+	Width, Height, Stride int
+	Hidden                bool // decoded for the sake of others, and not shown: a file's edit list cuts it away
 }
 
 // Color is the order of the three bytes of a pixel.

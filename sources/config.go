@@ -13,7 +13,9 @@ import (
 type Config struct {
 	RTSP      *RTSP         `mapstructure:"rtsp" doc:"A camera that speaks RTSP."`
 	File      *File         `mapstructure:"file" doc:"A video file of this machine. Such a source runs inline."`
+	Device    *Device       `mapstructure:"device" doc:"A camera of this machine, such as one at a USB port. Such a source runs inline."`
 	Sample    Sample        `mapstructure:"sample" doc:"Which pictures are analysed."`
+	Motion    *Motion       `mapstructure:"motion" optional:"true" doc:"Lets pictures through only while something moves in them."`
 	Decoder   string        `mapstructure:"decoder" enum:"auto,software,v4l2m2m,vaapi,cuda,nvv4l2" default:"auto" doc:"What decodes: a named hardware decoder that is absent is an error; auto takes the first that works and says which."`
 	Staleness time.Duration `mapstructure:"staleness" default:"500ms" min:"1ms" doc:"Pictures older than this are dropped instead of analysed."`
 }
@@ -44,6 +46,18 @@ type File struct {
 	Pace string `mapstructure:"pace" enum:"realtime,fast" default:"realtime" doc:"realtime: as the file's times say, like a camera; pictures that come too fast are dropped. fast: one after the other as soon as the models are ready, none is dropped for being late."`
 }
 
+// FormatAuto is the value of Device.Format that takes what the camera offers.
+const FormatAuto = "auto"
+
+// Device is a camera of this machine that the Linux kernel gives (V4L2).
+type Device struct {
+	Path   string  `mapstructure:"path" default:"/dev/video0" doc:"Device file of the camera." example:"/dev/v4l/by-id/usb-046d_HD_Pro_Webcam-video-index0"`
+	Width  int     `mapstructure:"width" min:"16" max:"32768" doc:"Width of the pictures in pixels, together with height. The camera takes the nearest that it can. Default: as it is set."`
+	Height int     `mapstructure:"height" min:"16" max:"32768" doc:"Height of the pictures in pixels."`
+	FPS    float64 `mapstructure:"fps" min:"0.1" max:"1000" doc:"Pictures a second that the camera is asked for. Default: as it is set."`
+	Format string  `mapstructure:"format" enum:"auto,mjpeg,h264,yuyv" default:"auto" doc:"How the camera gives its pictures: auto takes the first of mjpeg, h264 and yuyv that it offers."`
+}
+
 // Ended is the reason of a capture stage that stopped because its source was finite. All its pictures are on
 // the links then.
 const Ended = "the source came to its end"
@@ -55,7 +69,7 @@ func (c *Config) Patient() bool { return c.File != nil && c.File.Pace == PaceFas
 func (c *Config) Finite() bool { return c.File != nil && !c.File.Loop }
 
 // Local tells whether the source is something of this machine, which no box has.
-func (c *Config) Local() bool { return c.File != nil }
+func (c *Config) Local() bool { return c.File != nil || c.Device != nil }
 
 // The values of Sample.Every.
 const (
@@ -67,4 +81,12 @@ const (
 type Sample struct {
 	Every string  `mapstructure:"every" enum:"frame,keyframe" doc:"frame, or keyframe: only keyframes are decoded. Not together with fps."`
 	FPS   float64 `mapstructure:"fps" min:"0" doc:"Pictures a second, evenly spaced. Low values skip decoding what nothing depends on."`
+}
+
+// Motion lets pictures through only while something moves in them.
+type Motion struct {
+	MinArea   float64              `mapstructure:"min_area" default:"0.005" min:"0.0001" max:"1" doc:"Least part of the picture that must move together: 0.005 is half a hundredth of it, a person in the distance."`
+	Threshold int                  `mapstructure:"threshold" default:"25" min:"1" max:"255" doc:"By how much a pixel's brightness, 0 to 255, must differ from what it usually is. Higher values see less."`
+	Hold      time.Duration        `mapstructure:"hold" default:"2s" min:"0s" max:"1h" doc:"How long pictures go on after the last one with motion, and at the start."`
+	Masks     map[string][]float64 `mapstructure:"masks" doc:"Named parts of the picture where motion does not count, in fractions of its width and height: [left, top, right, bottom], or the corners of a polygon [x, y, x, y, x, y, …]."`
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -14,6 +13,8 @@ import (
 
 	"sightline/models/onnx"
 	"sightline/sources/decode"
+	"sightline/sources/device"
+	"sightline/sources/file"
 )
 
 func newDoctor() *cobra.Command {
@@ -116,12 +117,20 @@ func (d *doctor) providers(library string) {
 func (d *doctor) cameras() {
 	d.title("Cameras")
 	d.line(true, "RTSP over TCP, UDP and TLS")
-	devices, err := filepath.Glob("/dev/video*")
-	if err != nil || len(devices) == 0 {
-		d.line(false, "no local camera (/dev/video*)")
-		return
+	if err := file.Usable(); err != nil {
+		d.line(false, "%s", err)
+	} else {
+		d.line(true, "video files")
 	}
-	for _, device := range devices {
-		d.line(true, "%s (this version reads RTSP cameras only)", device)
+	devices := device.List()
+	if len(devices) == 0 {
+		d.line(false, "no local camera (/dev/video*)")
+	}
+	for _, found := range devices {
+		if found.Err != nil {
+			d.line(false, "%s: %s", found.Path, found.Err)
+			continue
+		}
+		d.line(true, "%s %s", found.Path, found.Card)
 	}
 }

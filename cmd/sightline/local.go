@@ -7,6 +7,7 @@ import (
 
 	"sightline/pipeline"
 	"sightline/sources"
+	"sightline/sources/device"
 	"sightline/sources/file"
 )
 
@@ -14,6 +15,9 @@ import (
 func newLocal(c sources.Config) (pipeline.Source, error) {
 	if c.File != nil {
 		return &file.Source{Config: *c.File}, nil
+	}
+	if c.Device != nil {
+		return &device.Source{Config: *c.Device}, nil
 	}
 	return nil, errors.New("no kind of source")
 }

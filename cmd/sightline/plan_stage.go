@@ -82,6 +82,9 @@ func (p *planner) source(name string) {
 	if c.File != nil {
 		p.line("file", "%s, pace %s%s", c.File.Path, c.File.Pace, map[bool]string{true: ", again and again"}[c.File.Loop])
 	}
+	if c.Device != nil {
+		p.line("device", "%s, %s", c.Device.Path, c.Device.Format)
+	}
 	if c.Patient() {
 		p.line("sample", "%s, none is too late", sampleText(c.Sample.Every, c.Sample.FPS))
 	} else {

@@ -8,6 +8,7 @@ import (
 	"sightline/pipeline"
 	"sightline/sources"
 	"sightline/sources/decode"
+	"sightline/sources/motion"
 	"sightline/sources/nal"
 	"sightline/sources/picture"
 )
@@ -28,6 +29,7 @@ type worker struct {
 	delivery  *delivery
 	inspector nal.Inspector
 	sampler   sampler
+	gate      *motion.Gate    // nil: every picture goes through
 	decoder   *decode.Decoder // nil before the first unit
 	codec     pipeline.Codec  // of the decoder
 	take      func(*picture.Picture)
@@ -35,8 +37,9 @@ type worker struct {
 	decoded pipeline.Counter
 	seconds pipeline.Histogram
 
-	awaiting bool // nothing can be decoded before the next keyframe
-	late     int  // units in a row that were too old when their turn came
+	awaiting bool   // nothing can be decoded before the next keyframe
+	entry    uint64 // unit that decoding began with, until its picture comes out; else 0
+	late     int    // units in a row that were too old when their turn came
 	lateness time.Duration
 	width    int // of the last picture
 	height   int
@@ -61,6 +64,9 @@ func newWorker(s *Stage, q *queue, status *reporter, drops pipeline.Drops) *work
 		awaiting: true,
 	}
 	w.take = w.takePicture
+	if m := s.Config.Motion; m != nil {
+		w.gate = motion.New(*m)
+	}
 	return w
 }
 
@@ -68,6 +74,7 @@ func newWorker(s *Stage, q *queue, status *reporter, drops pipeline.Drops) *work
 func (w *worker) run() error {
 	defer w.close()
 	for it := w.queue.next(); it != nil; it = w.queue.next() {
+		w.delivery.await()
 		err := w.step(it)
 		w.queue.release(it)
 		if err != nil {
@@ -81,6 +88,9 @@ func (w *worker) run() error {
 func (w *worker) close() {
 	w.queue.close(true)
 	w.delivery.close()
+	if w.gate != nil {
+		w.gate.Close()
+	}
 	if w.decoder != nil {
 		_ = w.decoder.Reset()
 		w.drops.Add(pipeline.DropStopping, uint64(w.decoder.Missing()))
@@ -95,6 +105,12 @@ func (w *worker) shut() {
 
 // step deals with one unit. An error ends the stage.
 func (w *worker) step(it *item) error {
+	if !w.inspector.Follows(&it.unit) && !it.gap {
+		it.gap = true
+		if !it.unit.Keyframe {
+			it.unit.Lost = max(it.unit.Lost, 1) // at least; nobody noticed
+		}
+	}
 	if it.gap || lossy(&it.unit) || !w.delivery.wanted() {
 		if err := w.interrupt(); err != nil {
 			return err
@@ -187,7 +203,7 @@ func (w *worker) behind(u *pipeline.Unit) bool {
 
 // old tells whether a picture of this age is beyond the staleness budget; 0 is no budget.
 func (w *worker) old(age time.Duration) bool {
-	budget := w.stage.Config.Staleness
+	budget := w.stage.budget()
 	return budget > 0 && age > budget
 }
 
@@ -211,7 +227,9 @@ func (w *worker) prepare(codec pipeline.Codec) error {
 }
 
 func (w *worker) decode(it *item) error {
-	w.awaiting = false
+	if w.awaiting {
+		w.awaiting, w.entry = false, it.sequence
+	}
 	w.begin()
 	began := time.Now()
 	err := w.decoder.Decode(&it.unit, it.sequence, w.take)
@@ -228,9 +246,9 @@ func (w *worker) decode(it *item) error {
 	case errors.Is(err, decode.ErrRefused):
 		return pipeline.Permanent(err)
 	}
-	if w.damaged != 0 && (w.damaged != it.sequence || !w.inspector.NonReference(&it.unit)) {
+	if w.damaged != 0 {
 		w.awaiting = true
-		w.reset()
+		w.finish()
 		if w.trouble != nil { // for long: perhaps the decoder itself is broken
 			w.shut()
 		}
@@ -242,6 +260,14 @@ func (w *worker) decode(it *item) error {
 }
 
 func (w *worker) begin() { w.pictures, w.damaged, w.spent, w.failed = 0, 0, 0, nil }
+
+// finish takes what came before the damage out of the decoder, and forgets the rest.
+func (w *worker) finish() {
+	if err := w.decoder.Drain(w.take); err != nil {
+		w.trouble = err
+	}
+	w.settle()
+}
 
 // reset forgets what is inside the decoder.
 func (w *worker) reset() {
@@ -260,21 +286,28 @@ func (w *worker) takePicture(p *picture.Picture) {
 	defer func() { w.spent += time.Since(began) }()
 	w.pictures++
 	w.decoded.Add(1)
+	leads := w.leads(p)
 	switch {
 	case w.failed != nil:
 		w.drops.Add(pipeline.DropStopping, 1)
-	case p.Corrupt:
+	case p.Corrupt || w.damaged != 0 && p.Sequence > w.damaged:
 		w.damaged = p.Sequence
 		w.drops.Add(pipeline.DropDamaged, 1)
 		w.watch(errDamaged)
-	case p.Partial:
+	case leads || p.Partial:
 		w.drops.Add(pipeline.DropAwaitKeyframe, 1)
 		w.watch(errNoKeyframe)
+	case p.Hidden:
+		w.drops.Add(pipeline.DropHidden, 1)
+		w.well(p)
 	case !w.sampler.choose(p.PTS):
 		w.drops.Add(pipeline.DropSampled, 1)
 		w.well(p)
 	case w.old(began.Sub(p.Received)):
 		w.drops.Add(pipeline.DropStale, 1)
+		w.well(p)
+	case !w.moves(p):
+		w.drops.Add(pipeline.DropNoMotion, 1)
 		w.well(p)
 	default:
 		w.well(p)
@@ -282,7 +315,31 @@ func (w *worker) takePicture(p *picture.Picture) {
 	}
 }
 
+// leads tells whether a picture is shown before the keyframe that decoding began with. Such a picture
+// builds on what was before the keyframe, which libavcodec does not always tell.
+func (w *worker) leads(p *picture.Picture) bool {
+	const inside = 16 // units that a decoder holds back at most
+	if w.entry != 0 && (p.Sequence == w.entry || p.Sequence > w.entry+inside) {
+		w.entry = 0
+	}
+	return w.entry != 0 && p.Sequence > w.entry
+}
+
+// moves tells whether a picture goes through the gate. One that cannot be looked at does: delivering it
+// tells why.
+func (w *worker) moves(p *picture.Picture) bool {
+	if w.gate == nil {
+		return true
+	}
+	moves, err := w.gate.Moves(p)
+	return moves || err != nil
+}
+
 func (w *worker) deliver(p *picture.Picture) {
+	if !w.delivery.await() {
+		w.drops.Add(pipeline.DropStopping, 1)
+		return
+	}
 	sent, err := w.delivery.send(p)
 	if err != nil {
 		w.failed = fmt.Errorf("capture %s: %w", w.stage.Env.Stage, err)

@@ -16,7 +16,7 @@ struct sl_decoder {
 	AVBufferRef *input;
 	AVFrame *frame, *copy; // copy: of a frame in a device's memory
 	enum AVPixelFormat device_format;
-	int strict, refused;
+	int strict, refused, damaged;
 	enum AVPixelFormat last_format;
 	sl_picture picture;
 	const sl_log *log;
@@ -114,6 +114,7 @@ static int prepare(sl_decoder *d, const sl_decoder_options *o)
 static int explain(sl_decoder *d, int code)
 {
 	d->log->collected(d->detail, sizeof d->detail);
+	d->damaged |= d->log->damaged();
 	return code;
 }
 
@@ -131,6 +132,11 @@ int sl_decoder_open(sl_decoder **out, const sl_decoder_options *o)
 const char *sl_decoder_detail(const sl_decoder *d)
 {
 	return d->detail;
+}
+
+int sl_decoder_damaged(const sl_decoder *d)
+{
+	return d->damaged;
 }
 
 uint8_t *sl_decoder_input(sl_decoder *d, size_t size)
@@ -154,6 +160,7 @@ int sl_decoder_send(sl_decoder *d, size_t size, int64_t tag)
 	p->size = (int)size;
 	memset(p->data + size, 0, AV_INPUT_BUFFER_PADDING_SIZE);
 	p->pts = p->dts = tag;
+	d->damaged = 0;
 	d->log->collect();
 	int code = explain(d, avcodec_send_packet(d->context, p));
 	av_packet_unref(p);
@@ -162,6 +169,7 @@ int sl_decoder_send(sl_decoder *d, size_t size, int64_t tag)
 
 int sl_decoder_end(sl_decoder *d)
 {
+	d->damaged = 0;
 	d->log->collect();
 	return explain(d, avcodec_send_packet(d->context, NULL));
 }

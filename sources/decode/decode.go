@@ -36,6 +36,9 @@ const (
 	maxPictures      = 64       // out of one unit; more means a decoder gone mad
 )
 
+// ErrDamaged is returned for a unit that could only be decoded in part.
+var ErrDamaged = errors.New("the picture is damaged")
+
 // ErrRefused is returned when a named hardware decoder does not take the stream.
 var ErrRefused = errors.New("the device does not take this stream")
 
@@ -46,6 +49,7 @@ type Decoder struct {
 	c       *C.sl_decoder
 	pending table
 	picture picture.Picture
+	harmed  bool // by a damaged unit: see Reset
 }
 
 // Open opens a decoder. A named one that does not work here is an error that says why, and what does
@@ -53,6 +57,9 @@ type Decoder struct {
 func Open(o Options) (*Decoder, error) {
 	if o.MaxPixels == 0 {
 		o.MaxPixels = defaultMaxPixels
+	}
+	if o.Codec == pipeline.YUYV {
+		return &Decoder{options: o, how: method{name: asItIs}}, nil
 	}
 	how, err := choose(o)
 	if err != nil {
@@ -78,6 +85,9 @@ func (d *Decoder) open() error {
 // first picture, when hardware taken by auto refuses the stream.
 func (d *Decoder) Name() string {
 	how := d.how.name
+	if how == asItIs {
+		return fmt.Sprintf("%s (%s)", d.options.Codec, how)
+	}
 	if d.c != nil && how != Software && C.sl_decoder_refused(d.c) != 0 {
 		how = "software, refused by " + how
 	}
@@ -88,9 +98,17 @@ func (d *Decoder) Name() string {
 // comes out: of the unit itself, or of earlier ones where pictures are reordered. The picture and its
 // samples are valid during the call of take only.
 //
-// An error concerns this unit (it gave no picture); the next ones can still be decoded. After
+// An error concerns this unit: it gave no picture, or none that is whole (ErrDamaged). The next ones
+// can still be decoded, but what builds on this one looks damaged too, and is not told. After
 // ErrRefused none can.
+//
+// What cannot be told: libavcodec does not notice when a slice of H.265 is cut short, or bits in one
+// are flipped, and in the other codecs not every flipped bit. Networks notice, and count what they
+// lose (pipeline.Unit.Lost).
 func (d *Decoder) Decode(unit *pipeline.Unit, sequence uint64, take func(*picture.Picture)) error {
+	if d.how.name == asItIs {
+		return d.raw(unit, sequence, take)
+	}
 	if d.c == nil {
 		return fmt.Errorf("decode %s unit %d: the decoder is closed", d.options.Codec, sequence)
 	}
@@ -106,15 +124,26 @@ func (d *Decoder) Decode(unit *pipeline.Unit, sequence uint64, take func(*pictur
 		}
 		code = int(C.sl_decoder_send(d.c, C.size_t(size), C.int64_t(tag)))
 	}
-	var failed error
-	if code < 0 {
-		failed = d.wrap(code)
+	failed := d.outcome(code)
+	lost := failed != nil && d.pending.forget(tag) // so that its picture does not come out
+	err = d.receive(take)
+	if failed == nil {
+		failed = errors.Join(err, d.outcome(0))
 	}
-	if err := d.receive(take); failed == nil {
-		failed = err
-	}
-	if failed != nil && d.pending.forget(tag) {
+	d.harmed = d.harmed || failed != nil
+	if lost || failed != nil && d.pending.forget(tag) {
 		return fmt.Errorf("decode %s unit %d: %w", d.options.Codec, sequence, failed)
+	}
+	return nil
+}
+
+// outcome returns what a return code, or what libav said, means for the unit in hand.
+func (d *Decoder) outcome(code int) error {
+	switch {
+	case code < 0:
+		return d.wrap(code)
+	case C.sl_decoder_damaged(d.c) != 0:
+		return fmt.Errorf("%w: %s", ErrDamaged, C.GoString(C.sl_decoder_detail(d.c)))
 	}
 	return nil
 }
@@ -216,17 +245,20 @@ func (d *Decoder) Drain(take func(*picture.Picture)) error {
 }
 
 // Reset forgets what is inside. The next unit must be a keyframe.
+//
+// After damage it opens libavcodec's decoder anew: that of H.264 keeps coefficients of a broken
+// macroblock, beyond a flush, and adds them to the next picture without a word.
 func (d *Decoder) Reset() error {
 	d.pending.clear()
 	if d.c == nil {
 		return nil
 	}
-	if !d.how.reopens {
+	if !d.how.reopens && !d.harmed {
 		C.sl_decoder_reset(d.c)
 		return nil
 	}
 	C.sl_decoder_close(d.c)
-	d.c = nil
+	d.c, d.harmed = nil, false
 	return d.open()
 }
 

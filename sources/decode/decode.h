@@ -45,6 +45,8 @@ int sl_unsupported_format(void);
 int sl_decoder_open(sl_decoder **out, const sl_decoder_options *options);
 // What libav said of the error returned last; empty when nothing.
 const char *sl_decoder_detail(const sl_decoder *d);
+// Tells whether libav said, since a unit was sent, that it is damaged.
+int sl_decoder_damaged(const sl_decoder *d);
 // Returns memory for an encoded unit of up to size bytes; NULL without memory.
 uint8_t *sl_decoder_input(sl_decoder *d, size_t size);
 // Sends the first size bytes of that memory; nothing is sent when no unit can be taken before

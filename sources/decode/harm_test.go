@@ -2,6 +2,7 @@ package decode_test
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -22,7 +23,7 @@ func TestBitErrorsAreToldAndDoNoHarm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, good, corrupt := open(t, decode.Options{Codec: pipeline.H264}), 0, 0
+	d, good, corrupt, damaged := open(t, decode.Options{Codec: pipeline.H264}), 0, 0, 0
 	take := func(p *picture.Picture) {
 		if p.Corrupt || p.Partial {
 			corrupt++
@@ -34,12 +35,15 @@ func TestBitErrorsAreToldAndDoNoHarm(t *testing.T) {
 	for i, u := range units(pipeline.H264, stream) {
 		if err := d.Decode(u, uint64(i+1), take); err != nil {
 			refused++
+			if errors.Is(err, decode.ErrDamaged) {
+				damaged++
+			}
 		}
 	}
 	if err := d.Drain(take); err != nil {
 		t.Fatal(err)
 	}
-	if good == 0 || corrupt < 20 || good+corrupt+refused+d.Missing() != 100 {
+	if good == 0 || damaged < 20 || good+corrupt+refused+d.Missing() != 100 {
 		t.Errorf("%d good, %d corrupt, %d refused, %d missing, of 100", good, corrupt, refused, d.Missing())
 	}
 }

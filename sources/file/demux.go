@@ -43,8 +43,8 @@ type packet struct {
 	extra              []byte        // parameter sets from here on; nil: as before
 }
 
-// load loads libavformat; the error says what to install.
-func load() error {
+// Usable returns an error when this machine lacks what files need; it says what to install.
+func Usable() error {
 	if why := C.sl_demux_load(); why != nil {
 		return pipeline.Permanentf("files need FFmpeg's %s, which does not load: %s (Debian: install the package libavformat of that version)",
 			C.GoString(C.sl_demux_library()), C.GoString(why))
@@ -54,7 +54,7 @@ func load() error {
 
 // newDemuxer returns a demuxer that has nothing open.
 func newDemuxer() (*demuxer, error) {
-	if err := load(); err != nil {
+	if err := Usable(); err != nil {
 		return nil, err
 	}
 	c := C.sl_demuxer_new((*C.sl_log)(libav.Log()))

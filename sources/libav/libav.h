@@ -16,6 +16,8 @@ typedef struct {
 	void (*collect)(void);
 	// Ends collecting; copies the first line said, without its line end, into text and returns its length.
 	size_t (*collected)(char *text, size_t size);
+	// Tells whether what was said in between, at any level, means that a picture is damaged.
+	int (*damaged)(void);
 } sl_log;
 
 const sl_log *sl_log_functions(void);

@@ -24,6 +24,7 @@ const (
 // the parameter sets. The zero value is ready.
 type Inspector struct {
 	subLayers uint8 // of H.265, as its sequence parameter set says; 0: none seen
+	numbers   continuity
 }
 
 // NonReference tells whether no other picture builds on this access unit, so that leaving it out

@@ -118,6 +118,7 @@ func FuzzInspect(f *testing.F) {
 		u := &pipeline.Unit{Codec: pipeline.Codec(codec), NALs: nals}
 		var inspector nal.Inspector
 		inspector.NonReference(u)
+		inspector.Follows(u)
 		if inspector.NonReference(u) && nal.Keyframe(u) {
 			t.Error("a keyframe on which nothing builds")
 		}
@@ -156,5 +157,63 @@ func TestUnitsOfAStreamAreGroupedByPicture(t *testing.T) {
 				t.Errorf("%s: picture %d has %d units, want %d", tt.name, i, len(found[i]), tt.want[i])
 			}
 		}
+	}
+}
+
+// Parameter sets of a stream of 64×64 by x264, in which frame_num has 4 bits, and its slices.
+const (
+	h264Sequence = "\x67\x42\xc0\x0a\xda\x10\x9b\x01\x10\x00\x00\x03\x00\x10\x00\x00\x03\x03\x20\xf1\x22\x6a"
+	h264Picture  = "\x68\xce\x0f\x2c\x80"
+)
+
+// slice is the begin of a slice of H.264: first_mb_in_slice 0, slice_type 5, pic_parameter_set_id 0
+// and frame_num.
+func slice(header byte, number int) []byte {
+	bits := uint32(0b1_00110_1)<<25 | uint32(number)<<21
+	return []byte{header, byte(bits >> 24), byte(bits >> 16), byte(bits >> 8), 0xff}
+}
+
+func TestAMissingReferencePictureOfH264IsNoticed(t *testing.T) {
+	var inspector nal.Inspector
+	const reference, other = 0x41, 0x01
+	tests := []struct {
+		name string
+		nals [][]byte
+		want bool
+	}{
+		{"before any parameter set", [][]byte{slice(reference, 9)}, true},
+		{"IDR", [][]byte{[]byte(h264Sequence), []byte(h264Picture), slice(0x65, 0)}, true},
+		{"the next", [][]byte{slice(reference, 1)}, true},
+		{"one that nothing builds on", [][]byte{slice(other, 2)}, true},
+		{"another", [][]byte{slice(other, 2)}, true},
+		{"the next of many slices", [][]byte{slice(reference, 2), slice(reference, 2)}, true},
+		{"its second field", [][]byte{slice(reference, 2)}, true},
+		{"one is missing", [][]byte{slice(reference, 4)}, false},
+		{"then it goes on", [][]byte{slice(reference, 5)}, true},
+		{"one that nothing builds on after a gap", [][]byte{slice(other, 7)}, false},
+		{"many are missing", [][]byte{slice(reference, 15)}, false},
+		{"around", [][]byte{slice(reference, 0)}, true},
+		{"an unknown picture set", [][]byte{{reference, 0b1_00110_01, 0b0_0000000, 0xff, 0xff}}, true},
+		{"IDR in the middle", [][]byte{slice(0x65, 0)}, true},
+		{"cut short", [][]byte{{reference, 0x9a}, {reference}}, true},
+		{"the number is doubtful after that", [][]byte{slice(reference, 7)}, true},
+		{"and no more", [][]byte{slice(reference, 9)}, false},
+	}
+	for _, tt := range tests {
+		if found := inspector.Follows(&pipeline.Unit{Codec: pipeline.H264, NALs: tt.nals}); found != tt.want {
+			t.Errorf("%s: follows %v", tt.name, found)
+		}
+	}
+	told := 0
+	for i := range 100 { // every other one is missing
+		if !inspector.Follows(&pipeline.Unit{Codec: pipeline.H264, NALs: [][]byte{slice(reference, i*2%16)}}) {
+			told++
+		}
+	}
+	if told < 20 || told > 40 {
+		t.Errorf("a camera that counts wrongly was told of %d times in 100 pictures", told)
+	}
+	if !inspector.Follows(&pipeline.Unit{Codec: pipeline.H265, NALs: [][]byte{slice(reference, 3)}}) {
+		t.Error("H.265 is taken for H.264")
 	}
 }

@@ -49,6 +49,7 @@ type Decoder struct {
 	c       *C.sl_decoder
 	pending table
 	picture picture.Picture
+	limit   limit
 	harmed  bool // by a damaged unit: see Reset
 }
 
@@ -65,7 +66,7 @@ func Open(o Options) (*Decoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s decoder: %w", o.Codec, err)
 	}
-	d := &Decoder{options: o, how: how}
+	d := &Decoder{options: o, how: how, limit: limit{pixels: o.MaxPixels}}
 	if err := d.open(); err != nil {
 		return nil, fmt.Errorf("open %s decoder: %w", o.Codec, err)
 	}
@@ -111,6 +112,10 @@ func (d *Decoder) Decode(unit *pipeline.Unit, sequence uint64, take func(*pictur
 	}
 	if d.c == nil {
 		return fmt.Errorf("decode %s unit %d: the decoder is closed", d.options.Codec, sequence)
+	}
+	err := d.limit.check(unit)
+	if err != nil {
+		return fmt.Errorf("decode %s unit %d: %w", d.options.Codec, sequence, err)
 	}
 	size, err := d.fill(unit)
 	if err != nil {

@@ -26,7 +26,7 @@ var sampleLuma = [4]int{40, 90, 150, 210}
 // listed and does not work.
 func (m method) try(codec pipeline.Codec) error {
 	m.strict = true
-	d := &Decoder{options: Options{Codec: codec, MaxPixels: defaultMaxPixels}, how: m}
+	d := &Decoder{options: Options{Codec: codec, MaxPixels: defaultMaxPixels}, how: m, limit: limit{pixels: defaultMaxPixels}}
 	if err := d.open(); err != nil {
 		return err
 	}

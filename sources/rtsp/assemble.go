@@ -109,7 +109,7 @@ func (a *assembler) add(nals [][]byte) error {
 // finish delivers the picture that has begun, if there is one: packets that only bring parameter sets
 // make none.
 func (a *assembler) finish() {
-	if a.picture.slices > 0 {
+	if a.picture.slices > 0 && a.sets.refused == nil {
 		if a.delivered && a.timestamp == a.deliveredAt && !a.picture.first && a.look != nil {
 			a.byTime = true
 		}

@@ -47,7 +47,7 @@ func (c *session) onUnauthorized(res *base.Response) {
 	password, _ := c.target.url.User.Password()
 	sender := &auth.Sender{WWWAuth: res.Header["WWW-Authenticate"], User: c.target.url.User.Username(), Pass: password}
 	if sender.Initialize() == nil {
-		c.quirks.sender = sender
+		c.quirks.sender, c.quirks.challenge = sender, strings.Join(sender.WWWAuth, "")
 	}
 }
 
@@ -88,11 +88,16 @@ func (q *quirks) authorize(req *base.Request) {
 
 // persist makes a request, and once more when the camera has changed its challenge meanwhile, as some
 // do every minute or with every request (RFC 2617 §3.2.1, stale).
-func persist[T any](request func() (T, error)) (T, error) {
+func persist[T any](c *session, request func() (T, error)) (T, error) {
+	before := c.quirks.challenge
 	out, err := request()
 	var status liberrors.ErrClientBadStatusCode
-	if errors.As(err, &status) && status.Code == base.StatusUnauthorized {
-		return request()
+	if !errors.As(err, &status) || status.Code != base.StatusUnauthorized || c.quirks.challenge == before {
+		return out, err
 	}
-	return out, err
+	again, later := request()
+	if later != nil && !errors.As(later, &status) { // it hangs up on who asks too often
+		return out, err
+	}
+	return again, later
 }

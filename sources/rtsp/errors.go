@@ -14,6 +14,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 
 	"sightline/pipeline"
+	"sightline/sources/nal"
 )
 
 // maxErrorText bounds what a camera can write into the log.
@@ -58,6 +59,8 @@ func (c *session) advise(err error) (advice string, permanent bool) {
 		return "the stage may only connect to the camera that its section names", true
 	case errors.Is(err, errDowngrade):
 		return "it is not given; if basic is meant, restart the stage, better over tls", false
+	case errors.As(err, new(*nal.SizeError)):
+		return "choose a smaller picture in the camera", false
 	case errors.Is(err, errFingerprint):
 		return "check that this is the camera, then set fingerprint to that", true
 	case isCertificateError(err):

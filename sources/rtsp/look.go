@@ -4,6 +4,8 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/bits"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
+
+	"sightline/pipeline"
 )
 
 // picture is what the NAL units of one picture say without decoding them.
@@ -44,7 +46,7 @@ func lookH264(nal []byte, p *picture, sets *parameterSets) {
 		p.recovery(nal[1:])
 	case h264.NALUTypeSPS:
 		p.present[sequenceSet] = true
-		sets.put(sequenceSet, number(tail(nal, 4)), nal)
+		sets.putSequence(pipeline.H264, number(tail(nal, 4)), nal)
 	case h264.NALUTypePPS:
 		p.present[pictureSet] = true
 		sets.put(pictureSet, number(nal[1:]), nal)
@@ -68,7 +70,7 @@ func lookH265(nal []byte, p *picture, sets *parameterSets) {
 		sets.put(videoSet, uint32(first(tail(nal, 2))>>4), nal)
 	case t == h265.NALUType_SPS_NUT:
 		p.present[sequenceSet] = true
-		sets.put(sequenceSet, sequenceNumber(nal), nal)
+		sets.putSequence(pipeline.H265, sequenceNumber(nal), nal)
 	case t == h265.NALUType_PPS_NUT:
 		p.present[pictureSet] = true
 		sets.put(pictureSet, number(nal[2:]), nal)

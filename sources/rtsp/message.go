@@ -148,8 +148,8 @@ func (m *mender) body(out *bytes.Buffer, lines []string) ([]byte, error) {
 	for _, line := range lines {
 		key, value, ok := strings.Cut(line, ":")
 		key, value = strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value)
-		if n, err := strconv.ParseUint(value, 10, 31); ok && err == nil && key == "content-length" {
-			length = int(n)
+		if ok && key == "content-length" {
+			length = decimal(value)
 		}
 		most := 1
 		if key == "www-authenticate" {
@@ -185,29 +185,38 @@ func (m *mender) request() error {
 	if len(words) != 3 || !strings.HasPrefix(words[2], "RTSP/") {
 		return nil
 	}
-	number := ""
+	cseq, length := "", 0
 	for _, line := range lines[1:] {
 		key, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
-		switch n, err := strconv.ParseUint(value, 10, 31); {
-		case err != nil:
+		switch {
 		case strings.EqualFold(key, "CSeq"):
-			number = "CSeq: " + value + "\r\n"
-		case !strings.EqualFold(key, "Content-Length"):
-		case n > maxBody:
-			return errMessage
-		default:
-			if _, err := m.reader.Discard(int(n)); err != nil {
-				return err
-			}
+			cseq = "CSeq: " + strconv.Itoa(decimal(value)) + "\r\n"
+		case strings.EqualFold(key, "Content-Length"):
+			length = decimal(value)
 		}
+	}
+	if length > maxBody {
+		return errMessage
+	}
+	if _, err := m.reader.Discard(length); err != nil {
+		return err
 	}
 	status := "501 Not Implemented"
 	if words[0] == "OPTIONS" || strings.HasSuffix(words[0], "_PARAMETER") {
 		status = "200 OK"
 	}
-	m.reply([]byte("RTSP/1.0 " + status + "\r\n" + number + "\r\n"))
+	m.reply([]byte("RTSP/1.0 " + status + "\r\n" + cseq + "\r\n"))
 	return nil
+}
+
+// decimal reads a number, however large; what is none is 0.
+func decimal(text string) int {
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0
+	}
+	return int(n) // the largest, when it is out of range
 }
 
 // readHead reads the lines up to an empty one, which are broken as the camera likes it; a line that

@@ -145,7 +145,7 @@ func TestReceiverReport(t *testing.T) {
 // messages are what cameras send, and what the client is given.
 var messages = []struct{ sent, given string }{
 	{"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n", "RTSP/1.0 200 OK\r\ncseq: 1\r\n\r\n"},
-	{"RTSP/1.0 200 OK\r\ncseq:1\r\nServer: x\r\ncontent-length : 4\r\n\r\nv=0\n", "RTSP/1.0 200 OK\r\ncseq: 1\r\ncontent-length: 4\r\n\r\nv=0\n"},
+	{"RTSP/1.0 200 OK\r\ncseq:1\r\nX-Own: x\r\ncontent-length : 4\r\n\r\nv=0\n", "RTSP/1.0 200 OK\r\ncseq: 1\r\ncontent-length: 4\r\n\r\nv=0\n"},
 	{"RTSP/1.0 200\nCSeq: 1\nSession: 7;\n timeout=60\nSession: 8\n\n", "RTSP/1.0 200 -\r\ncseq: 1\r\nsession: 7; timeout=60\r\n\r\n"},
 	{"RTSP/2.0 454 Session Not Found\r\nno colon\r\nPublic: " + strings.Repeat("x", maxValue+1) + "\r\n\r\n", "RTSP/1.0 454 Session Not Found\r\n\r\n"},
 	{"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", ""},

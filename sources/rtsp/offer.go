@@ -15,6 +15,12 @@ import (
 // maxSections bounds the tracks of a description.
 const maxSections = 64
 
+// maxPayloads bounds those of one track.
+const maxPayloads = 16
+
+// unnamed is how a payload type is called that the description does not name.
+const unnamed = "payload type "
+
 // offer is a camera's description (SDP, RFC 4566) as far as it matters here. Cameras break the rules
 // of all the rest: unknown kinds of tracks, session lines among those of a track, numbers that are none,
 // lines that are broken in two. So the client is given no more than the lines about video.
@@ -91,7 +97,7 @@ func readSection(value string) section {
 func (s section) formats() []string {
 	var names []string
 	for _, payload := range s.payloads {
-		name := "payload type " + payload
+		name := unnamed + payload
 		for _, a := range s.attributes {
 			if rest, ok := strings.CutPrefix(a, "rtpmap:"); ok {
 				if p, codec, _ := strings.Cut(strings.TrimSpace(rest), " "); p == payload {
@@ -139,11 +145,37 @@ func (o offer) tracks(chosen string) []Track {
 func (o offer) video() []section {
 	var out []section
 	for _, s := range o.sections {
-		if s.media == "video" && len(s.payloads) > 0 {
+		if s.media != "video" {
+			continue
+		}
+		if s = s.named(); len(s.payloads) > 0 {
 			out = append(out, s)
 		}
 	}
 	return out
+}
+
+// named leaves out what the client would refuse the whole description for: payload types that nothing
+// says the meaning of. What is read has the clock rate that it must have.
+func (s section) named() section {
+	names, payloads, rates := s.formats(), []string(nil), []string(nil)
+	for i, payload := range s.payloads {
+		known := codecOfName(names[i]) != ""
+		if strings.HasPrefix(names[i], unnamed) && !known || slices.Contains(payloads, payload) || len(payloads) >= maxPayloads {
+			continue
+		}
+		payloads = append(payloads, payload)
+		if known && !strings.HasPrefix(names[i], unnamed) {
+			rates = append(rates, "rtpmap:"+payload+" "+strings.ToUpper(names[i])+"/90000")
+		}
+	}
+	attributes := slices.DeleteFunc(slices.Clone(s.attributes), func(a string) bool {
+		rest, ok := strings.CutPrefix(a, "rtpmap:")
+		payload, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		return ok && slices.ContainsFunc(rates, func(r string) bool { return strings.HasPrefix(r, "rtpmap:"+payload+" ") })
+	})
+	s.payloads, s.attributes = payloads, append(rates, attributes...)
+	return s
 }
 
 // String names the tracks, for messages.

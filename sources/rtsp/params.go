@@ -3,6 +3,9 @@ package rtsp
 import (
 	"bytes"
 	"slices"
+
+	"sightline/pipeline"
+	"sightline/sources/nal"
 )
 
 // maxParameterSets bounds what a camera can make us keep.
@@ -26,18 +29,34 @@ type parameterSet struct {
 }
 
 // parameterSets are those that a stream has announced, in its description or in-band.
-type parameterSets struct{ sets []parameterSet }
+type parameterSets struct {
+	sets    []parameterSet
+	refused error // why no picture of the stream is to be decoded, nil mostly
+}
 
-// put keeps a copy of a parameter set in place of the one with the same number.
-func (p *parameterSets) put(k kind, id uint32, nal []byte) {
+// putSequence keeps an SPS, unless it announces pictures that are too large to be decoded.
+func (p *parameterSets) putSequence(codec pipeline.Codec, id uint32, set []byte) {
+	if !p.put(sequenceSet, id, set) {
+		return
+	}
+	if err := nal.CheckSize(codec, set); err != nil {
+		p.refused = err
+	}
+}
+
+// put keeps a copy of a parameter set in place of the one with the same number, and tells whether that
+// is another one.
+func (p *parameterSets) put(k kind, id uint32, nal []byte) bool {
 	i := slices.IndexFunc(p.sets, func(s parameterSet) bool { return s.kind == k && s.id == id })
 	switch {
 	case i >= 0 && bytes.Equal(p.sets[i].nal, nal):
+		return false
 	case i >= 0:
 		p.sets[i].nal = bytes.Clone(nal)
 	case len(p.sets) < maxParameterSets:
 		p.sets = append(p.sets, parameterSet{k, id, bytes.Clone(nal)})
 	}
+	return true
 }
 
 // has tells whether a set of a kind is known.

@@ -14,6 +14,8 @@ type quirks struct {
 	method base.Method
 	offer  offer        // what the camera described
 	sender *auth.Sender // proves the password by the latest challenge; nil before the first
+
+	challenge string
 }
 
 // onRequest is called before a request is sent.

@@ -46,10 +46,11 @@ type session struct {
 	// observed may be nil.
 	observed *Observation
 
-	packets atomic.Uint64 // media packets received
-	heard   atomic.Int64  // when the last one came, since started
-	made    atomic.Int64  // when the last unit was delivered, since started
-	fault   atomic.Pointer[error]
+	packets   atomic.Uint64 // media packets received
+	heard     atomic.Int64  // when the last one came, since started
+	made      atomic.Int64  // when the last unit was delivered, since started
+	fault     atomic.Pointer[error]
+	delivered atomic.Bool // a unit was
 
 	mu      sync.Mutex
 	conn    net.Conn // the way to the camera, nil before dialling
@@ -115,7 +116,7 @@ func (c *session) tracks(ctx context.Context) ([]Track, error) {
 }
 
 func (c *session) describe() (*description.Session, error) {
-	session, err := persist(func() (*description.Session, error) {
+	session, err := persist(c, func() (*description.Session, error) {
 		session, _, err := c.client.Describe(c.target.url)
 		return session, err
 	})
@@ -181,7 +182,7 @@ func (c *session) play(take func(*pipeline.Unit)) error {
 	c.client.OnPacketRTCP(track.media, c.onRTCP)
 	c.heard.Store(int64(time.Since(c.started)))
 	c.made.Store(c.heard.Load())
-	if _, err := persist(func() (*base.Response, error) { return c.client.Play(nil) }); err != nil {
+	if _, err := persist(c, func() (*base.Response, error) { return c.client.Play(nil) }); err != nil {
 		return c.blame(fmt.Errorf("play: %w", err))
 	}
 	c.env.Log.Info("camera connected", "camera", c.target.name, "transport", c.transport(), "codec", string(track.codec))
@@ -193,7 +194,7 @@ func (c *session) setup(session *description.Session, t track) error {
 	if u, err := t.media.URL(session.BaseURL); err != nil || u == nil {
 		return fmt.Errorf("setup: the camera names its track %.64q, which makes no address", t.media.Control)
 	}
-	if _, err := persist(func() (*base.Response, error) { return c.client.Setup(session.BaseURL, t.media, 0, 0) }); err != nil {
+	if _, err := persist(c, func() (*base.Response, error) { return c.client.Setup(session.BaseURL, t.media, 0, 0) }); err != nil {
 		return c.blame(fmt.Errorf("setup: %w", err))
 	}
 	return c.why(nil)
@@ -211,6 +212,9 @@ func (c *session) blame(err error) error {
 
 func (c *session) assemble(t track, take func(*pipeline.Unit)) error {
 	depacketize, look, sets, err := t.reader()
+	if err == nil {
+		err = sets.refused
+	}
 	if err != nil {
 		return err
 	}
@@ -218,6 +222,7 @@ func (c *session) assemble(t track, take func(*pipeline.Unit)) error {
 		codec: t.codec, depacketize: depacketize, look: look, sets: sets,
 		take: func(u *pipeline.Unit) {
 			c.made.Store(int64(time.Since(c.started)))
+			c.delivered.Store(true)
 			take(u)
 		},
 		onImplausible: func(captured, arrival time.Time) {
@@ -233,6 +238,10 @@ func (c *session) onRTP(pkt *rtp.Packet) {
 	c.packets.Add(1)
 	c.heard.Store(int64(now.Sub(c.started)))
 	c.units.packet(pkt, now)
+	if err := c.units.sets.refused; err != nil {
+		c.sever(err)
+		return
+	}
 	if err := c.units.fault; err != nil {
 		c.units.fault = nil
 		c.fault.Store(&err)
@@ -279,13 +288,26 @@ func (c *session) check() (time.Duration, error) {
 	case c.overUDP && !c.received() && silence >= patience:
 		return 0, &noUDPError{fmt.Errorf("no packet for %v after the camera agreed to UDP", patience)}
 	case silence >= stall:
-		return 0, fmt.Errorf("no packet for %v", stall)
+		return 0, c.noPacket(stall)
 	case idle >= 3*stall:
 		return 0, c.noPicture(idle)
 	case c.overUDP && !c.received():
 		return patience - silence, nil
 	}
 	return min(stall-silence, 3*stall-idle), nil
+}
+
+// noPacket tells a camera that has stopped from one whose packets were of no use before that too.
+func (c *session) noPacket(stall time.Duration) error {
+	text := fmt.Errorf("no packet for %v", stall)
+	if c.delivered.Load() || !c.received() {
+		return text
+	}
+	text = fmt.Errorf("%w, and no picture could be made of those before", text)
+	if fault := c.fault.Load(); fault != nil {
+		return fmt.Errorf("%w: %w", text, *fault)
+	}
+	return text
 }
 
 func (c *session) noPicture(idle time.Duration) error {

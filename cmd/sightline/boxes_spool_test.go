@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -141,6 +142,22 @@ func (h *hook) inOrder(t *testing.T) {
 	}
 }
 
+// waiting is how many results the page says wait for the upstream; -1 while it says nothing.
+func waiting(page string) float64 {
+	answer, err := http.Get("http://" + page + "/metrics")
+	if err != nil {
+		return -1
+	}
+	defer answer.Body.Close()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), `sightline_spool_results{stage="cloud"} `); ok {
+			n, _ := strconv.ParseFloat(value, 64)
+			return n
+		}
+	}
+	return -1
+}
+
 // The upstream is away while the stage that publishes, and then the supervisor, are killed.
 func TestNothingIsLostWhileTheUpstreamIsAway(t *testing.T) {
 	for _, kind := range []string{"process", "inline"} {
@@ -149,29 +166,30 @@ func TestNothingIsLostWhileTheUpstreamIsAway(t *testing.T) {
 			d := newDevice(t, s, "runtime: {default: "+kind+"}\n")
 			d.edit(fmt.Sprintf(`mqtt: {url: "mqtt://%s", timeout: 5s}`, s.brokerAt), fmt.Sprintf(`http: {url: "%s/"}`, h.URL))
 			d.edit("threshold: 0.5", "threshold: 0.5, events: {agree: 2, of: 3, hold: 500ms}")
-			more := func(n int) {
+			page := freeAddress(t)
+			d.edit(`http: {listen: "off"}`, fmt.Sprintf("http: {listen: %q}", page))
+			wait := func(least float64) {
 				t.Helper()
-				_, before := h.counts()
-				d.await("results wait", func() bool { _, refused := h.counts(); return refused >= before+n })
+				d.await("results wait", func() bool { return waiting(page) >= least })
 			}
 			d.run("front.yaml")
 			d.up()
 			d.await("results flow", func() bool { taken, _ := h.counts(); return taken > 5 })
 			h.set(true)
-			more(5)
+			wait(5)
 			if kind == "process" {
 				if err := syscall.Kill(d.pid("cloud"), syscall.SIGKILL); err != nil {
 					t.Fatal(err)
 				}
-				more(5)
+				wait(10)
 			}
 			d.kill()
 			d.run()
 			d.up()
-			more(5)
+			wait(15)
 			h.set(false)
-			_, refused := h.counts()
-			d.await("all that waited is delivered", func() bool { taken, _ := h.counts(); return taken > refused+20 })
+			before, _ := h.counts()
+			d.await("all that waited is delivered", func() bool { taken, _ := h.counts(); return taken >= before+20 && waiting(page) <= 1 })
 			d.stop()
 			h.check(t)
 			h.inOrder(t)

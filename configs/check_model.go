@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -51,7 +52,7 @@ func (c *checker) events(path string, e models.Events) {
 	}
 }
 
-// modelFile checks that a model is built in, or a file.
+// modelFile checks that a model is built in, in the store, or a file.
 func (c *checker) modelFile(path string, m *models.Config) {
 	key := path + ".model"
 	switch {
@@ -61,6 +62,8 @@ func (c *checker) modelFile(path string, m *models.Config) {
 		if c.doc.Given(path + ".card") {
 			c.problem(path+".card", "is there for a built-in model, which has its own", "remove it")
 		}
+	case c.stored(m.Model):
+		c.fromStore(path, m)
 	case !strings.ContainsAny(m.Model, "/."):
 		suggestion := "write the path of a .onnx file"
 		if near := strict.Nearest(m.Model, c.opts.BuiltIn); near != "" {
@@ -79,10 +82,51 @@ func (c *checker) modelFile(path string, m *models.Config) {
 	}
 }
 
+// stored tells whether a word means a model of the store: one that leads nowhere else, and is not the
+// name of a file beside the pipeline file, as it may be when there is a dot in it.
+func (c *checker) stored(word string) bool {
+	if c.opts.Store == nil || strings.Contains(word, "/") || strings.HasSuffix(word, ".onnx") {
+		return false
+	}
+	return !strings.Contains(word, ".") || c.opts.Elsewhere || regular(c.beside(word)) != nil
+}
+
+// fromStore takes a model from the store. Elsewhere it is only said where it would be.
+func (c *checker) fromStore(path string, m *models.Config) {
+	key, name, before := path+".model", m.Model, len(c.problems)
+	at, err := c.opts.Store(name)
+	if at != "" {
+		m.Model = at
+		c.p.Files = append(c.p.Files, at)
+	}
+	c.existing(path+".card", &m.Card)
+	switch {
+	case c.opts.Elsewhere:
+	case err != nil:
+		suggestion := ""
+		if near := strict.Nearest(name, c.opts.BuiltIn); near != "" {
+			suggestion = "did you mean " + near + "?"
+		}
+		c.problem(key, "is neither built in nor a path, and "+err.Error(), suggestion)
+	case len(c.problems) == before:
+		c.fit(key, m)
+	}
+}
+
 // fit checks that the model is a classifier and its card fits, all but running it.
 func (c *checker) fit(key string, m *models.Config) {
-	if _, _, err := models.Check(m.Model, m.Card); err != nil {
+	card := m.Card
+	if card == "" {
+		card = models.CardPath(m.Model)
+		c.p.Files = append(c.p.Files, card)
+	}
+	fit, _, err := models.Check(m.Model, m.Card)
+	if err != nil {
 		c.problem(key, "cannot be used: "+strings.ReplaceAll(err.Error(), "\n", "\n\t"), "")
+		return
+	}
+	if labels := fit.Card.LabelsFile; labels != "" {
+		c.p.Files = append(c.p.Files, filepath.Join(filepath.Dir(card), labels))
 	}
 }
 

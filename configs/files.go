@@ -31,6 +31,7 @@ func (c *checker) existing(path string, name *string) {
 	}
 	written := *name
 	*name = c.beside(written)
+	c.p.Files = append(c.p.Files, *name)
 	if c.opts.Elsewhere {
 		return
 	}

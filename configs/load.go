@@ -14,6 +14,7 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 
 	"sightline/configs/strict"
 )
@@ -27,6 +28,9 @@ type Options struct {
 	Flags *pflag.FlagSet
 	// BuiltIn are the names of the models that need no file.
 	BuiltIn []string
+	// Store says where the model store has a model of that name, or would have it: then the error says
+	// how to get it. nil: there is no store.
+	Store func(name string) (path string, err error)
 	// Host is the name that device has by default, made safe for a topic. Empty: the host's name.
 	Host string
 	// Folder is what paths in the file are relative to. Empty: the folder of the file.
@@ -48,14 +52,23 @@ func (o Options) lookup(name string) (string, bool) {
 // Load reads and checks the pipeline file at path. All that is wrong with it comes in one error,
 // strict.Problems, warnings included; no text in it shows a secret. The file is only read.
 func Load(path string, o Options) (*Pipeline, error) {
-	data, err := read(path, 1<<20)
+	data, err := Read(path)
 	if err != nil {
-		return nil, strict.Problems{{File: path, Problem: cause(err)}}
+		return nil, err
 	}
 	if o.Folder == "" {
 		o.Folder = filepath.Dir(path)
 	}
 	return Parse(path, data, o)
+}
+
+// Read returns the text of the pipeline file at path, for Parse. The error is strict.Problems.
+func Read(path string) ([]byte, error) {
+	data, err := read(path, 1<<20)
+	if err != nil {
+		return nil, strict.Problems{{File: path, Problem: cause(err)}}
+	}
+	return data, nil
 }
 
 // Parse is Load for a file that was read already; name is what problems call it.
@@ -82,7 +95,7 @@ func Parse(name string, data []byte, o Options) (*Pipeline, error) {
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
-	p.Warnings = problems
+	p.Warnings, p.Migrated = problems, file.migrated
 	return p, nil
 }
 
@@ -98,6 +111,7 @@ type file struct {
 	opts     strict.Options
 	doc      *strict.Document
 	problems strict.Problems
+	migrated string // the text as it is written now, of a file of an older version
 }
 
 var (
@@ -111,6 +125,10 @@ func (f *file) Decoder(string) (viper.Decoder, error) { return f, nil }
 // Decode reads data into the map. Problems are kept, not returned, so that what is right is checked
 // further.
 func (f *file) Decode(data []byte, into map[string]any) error {
+	f.opts.Rewrite = func(root *yaml.Node) (warning strict.Problems) {
+		f.migrated, warning = migrate(f.name, root)
+		return warning
+	}
 	f.doc, f.problems = strict.Read(f.name, data, reflect.TypeFor[Pipeline](), f.opts)
 	maps.Copy(into, f.doc.Settings())
 	return nil

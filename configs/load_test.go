@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,10 +129,32 @@ func TestGoodFilesAreSettled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if p.Migrated != "" {
+			data = []byte(p.Migrated)
+			sameMigrated(t, path, dir, p)
+		}
 		if err := check(data); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// sameMigrated checks that what a file of an older version would be now means the same.
+func sameMigrated(t *testing.T, path, dir string, p *configs.Pipeline) {
+	t.Helper()
+	noSecret(t, p.Migrated)
+	again, err := configs.Parse(filepath.Base(path), []byte(p.Migrated), configs.Options{
+		Env: environment(nil, dir), BuiltIn: []string{"gate"}, Host: "Host.example.com", Folder: filepath.Dir(path),
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.Migrated)
+	}
+	stricttest.Golden(t, strings.TrimSuffix(path, ".yaml")+".migrated", p.Migrated, *update)
+	before, err := strict.Format(p)
+	now, failed := strict.Format(again)
+	if before != now || err != nil || failed != nil || again.Migrated != "" || slices.ContainsFunc(again.Warnings, func(w strict.Problem) bool { return w.Key == "version" }) {
+		t.Errorf("was\n%s\nis\n%s\n%v", before, now, again.Warnings)
+	}
 }
 
 func load(t *testing.T, name string, o configs.Options) *configs.Pipeline {
@@ -284,6 +307,12 @@ func FuzzParse(f *testing.F) {
 		}
 		if _, err := strict.Format(p); err != nil {
 			t.Error(err)
+		}
+		if p.Migrated != "" {
+			data = []byte(p.Migrated)
+			if _, err := configs.Parse("f", data, configs.Options{Env: env, BuiltIn: []string{"gate"}, Host: "h", Elsewhere: true}); err != nil {
+				t.Fatalf("as it would be written now: %v\n%s", err, data)
+			}
 		}
 		// Names that YAML takes for booleans or null have no JSON; << is known to YAML only.
 		var unsupported *json.UnsupportedTypeError

@@ -33,6 +33,12 @@ type Pipeline struct {
 	Grace   time.Duration             `mapstructure:"grace" default:"8s" min:"0s" max:"10m" doc:"How long stages may finish what they have when asked to stop."`
 	// Warnings are what is odd but can be run.
 	Warnings strict.Problems `mapstructure:"-"`
+	// Migrated is the file as it would be written now, when it is of an older version: YAML, with the
+	// variables that it names; else empty.
+	Migrated string `mapstructure:"-"`
+	// Files are those that the pipeline file names and that were read: where one of them changes, the
+	// pipeline does. A card that may come to lie beside a model is among them.
+	Files []string `mapstructure:"-"`
 }
 
 // Off is the address that disables the HTTP server.

@@ -13,7 +13,7 @@ import (
 // Config is one classify stage: a model and what it looks at.
 type Config struct {
 	Inputs    []string              `mapstructure:"inputs" required:"true" ref:"sources" doc:"Sources whose frames are classified."`
-	Model     string                `mapstructure:"model" required:"true" doc:"Path of a .onnx file, relative to the pipeline file, or the name of a built-in model." example:"models/mobilenetv2.onnx"`
+	Model     string                `mapstructure:"model" required:"true" doc:"Path of a .onnx file, relative to the pipeline file, or the name of a model that is built in or in the model store." example:"models/mobilenetv2.onnx"`
 	Card      string                `mapstructure:"card" doc:"Path of the model's card; default: the .yaml beside the .onnx file, else the model's own metadata."`
 	Provider  string                `mapstructure:"provider" enum:"auto,cpu,cuda,tensorrt" default:"cpu" doc:"ONNX Runtime execution provider. A named one that does not come up is an error; auto takes the first of tensorrt, cuda, cpu that works."`
 	GPU       int                   `mapstructure:"gpu" default:"0" min:"0" doc:"Device number for cuda and tensorrt."`

@@ -13,7 +13,7 @@ import (
 
 	"sightline/models/onnx"
 	"sightline/sources/decode"
-	v4l2 "sightline/sources/device"
+	cameras "sightline/sources/device"
 	"sightline/sources/file"
 )
 
@@ -122,7 +122,7 @@ func (d *doctor) cameras() {
 	} else {
 		d.line(true, "video files")
 	}
-	devices := v4l2.List()
+	devices := cameras.List()
 	if len(devices) == 0 {
 		d.line(false, "no local camera (/dev/video*)")
 	}

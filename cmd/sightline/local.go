@@ -7,7 +7,7 @@ import (
 
 	"sightline/pipeline"
 	"sightline/sources"
-	v4l2 "sightline/sources/device"
+	cameras "sightline/sources/device"
 	"sightline/sources/file"
 )
 
@@ -17,7 +17,7 @@ func newLocal(c sources.Config) (pipeline.Source, error) {
 		return &file.Source{Config: *c.File}, nil
 	}
 	if c.Device != nil {
-		return &v4l2.Source{Config: *c.Device}, nil
+		return &cameras.Source{Config: *c.Device}, nil
 	}
 	return nil, errors.New("no kind of source")
 }

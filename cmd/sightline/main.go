@@ -76,6 +76,7 @@ publishes only the results. A pipeline file says which cameras, models and upstr
 Exit status: 0 well, 1 failed, 2 bad configuration or command line.`,
 		Example: `  sightline demo                    watch a simulated camera, classified live
   sightline doctor                  what this machine can do, and how to get what is missing
+  sightline probe rtsp://…          what a camera sends, and what to write for it
   sightline validate front.yaml     everything that is wrong with a file, at once
   sightline plan front.yaml         what would run, and on what
   sightline run front.yaml          run it until Ctrl-C

@@ -143,7 +143,10 @@ func (o probing) look(c *cobra.Command, text string) error {
 	if p.Progress != nil {
 		fmt.Fprint(errs, "\r\x1b[K")
 	}
-	if err != nil {
+	switch {
+	case c.Context().Err() != nil && report == nil:
+		return errors.New("probe: interrupted before a picture came")
+	case err != nil:
 		return fmt.Errorf("probe: %w", err)
 	}
 	if o.asJSON {

@@ -26,6 +26,8 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // NamePattern is what names in maps look like: lower case, since they become parts of topics, labels
@@ -51,6 +53,9 @@ type Options struct {
 	// Later lists keys that are known, but not to this version, as paths in which * stands for any
 	// name: "sources.*.motion".
 	Later []string
+	// Rewrite, if not nil, may change the nodes of the document before they are looked at, such as those
+	// of an older version. It gets the mapping at the root, and returns warnings.
+	Rewrite func(root *yaml.Node) Problems
 }
 
 // Read checks one YAML document against the definition, a struct type. It always returns a Document,
@@ -63,6 +68,9 @@ func Read(name string, data []byte, definition reflect.Type, opts Options) (*Doc
 		return doc, Problems{*problem}
 	}
 	w := &walker{doc: doc, opts: opts}
+	if opts.Rewrite != nil {
+		w.problems = opts.Rewrite(root)
+	}
 	w.at("", root)
 	if settings, ok := w.structure("", root, definition); ok {
 		doc.settings = settings

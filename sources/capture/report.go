@@ -1,18 +1,13 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"sightline/pipeline"
-)
-
-// How often a camera that stays away is mentioned in the log.
-const (
-	remind      = 5 * time.Minute
-	maxMentions = 5 // reasons mentioned at once, between two reminders
+	"sightline/sources"
 )
 
 // reporter tells the supervisor what state the stage is in, and the log what the operator should know.
@@ -21,10 +16,10 @@ type reporter struct {
 	env    pipeline.Env
 	source string
 
-	mu        sync.Mutex
-	status    pipeline.Status
-	mentioned []string  // reasons in the log since it was last reminded
-	reminded  time.Time // when an absence was last logged in full
+	mu     sync.Mutex
+	status pipeline.Status
+	losses unsteady
+	slow   unsteady // times in which this machine did not keep up
 }
 
 func newReporter(env pipeline.Env, source string) *reporter {
@@ -49,33 +44,25 @@ func (r *reporter) change(state pipeline.State, reason string) {
 	}
 	r.status.State, r.status.Reason = state, reason
 	r.env.Report(r.status)
-	if before == state || state == pipeline.StateOffline {
+	if before == state || state == pipeline.StateOffline || state == pipeline.StateStalled {
 		return
 	}
-	if state == pipeline.StateStalled {
-		r.env.Log.Warn("source "+string(state), "source", r.source, "reason", reason)
+	if state == pipeline.StateOnline && !r.losses.recover(r.status.Since) {
 		return
 	}
 	r.env.Log.Info("source "+string(state), "source", r.source)
 }
 
-// offline says that the connection is lost, and when it is tried again. A camera that stays away is
-// logged once, then for new reasons, then every 5 minutes.
-func (r *reporter) offline(err error, wait time.Duration) {
-	reason := pipeline.RedactText(err.Error())
+// failed says that the connection is lost, and when it is tried again: the camera is away, or it was
+// there to the end and sent nothing.
+func (r *reporter) failed(err error, wait time.Duration) {
+	state := pipeline.StateOffline
+	if errors.Is(err, sources.ErrStalled) {
+		state = pipeline.StateStalled
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	first := r.status.State != pipeline.StateOffline
-	r.change(pipeline.StateOffline, reason)
-	if due := now.Sub(r.reminded) >= remind; due {
-		r.reminded, r.mentioned = now, r.mentioned[:0]
-	} else if len(r.mentioned) >= maxMentions || (!first && slices.Contains(r.mentioned, reason)) {
-		return
-	}
-	r.mentioned = append(r.mentioned, reason)
-	r.env.Log.Warn("source offline", "source", r.source, "reason", reason, "again_in", wait.Round(100*time.Millisecond),
-		"since", r.status.Since.Format(time.RFC3339))
+	r.lose(state, err.Error(), "again_in", wait.Round(100*time.Millisecond))
 }
 
 // stalled says that units arrive of which no picture can be made.
@@ -83,7 +70,40 @@ func (r *reporter) stalled(reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.status.State == pipeline.StateOnline || r.status.State == pipeline.StateStalled {
-		r.change(pipeline.StateStalled, pipeline.RedactText(reason))
+		r.lose(pipeline.StateStalled, reason)
+	}
+}
+
+// lose enters a state without pictures, and logs it when it is worth a line. The mutex is held.
+func (r *reporter) lose(state pipeline.State, reason string, more ...any) {
+	reason = pipeline.RedactText(reason)
+	r.change(state, reason)
+	if !r.losses.lose(reason, time.Now()) {
+		return
+	}
+	all := []any{"source", r.source, "reason", reason, "since", r.status.Since.Format(time.RFC3339)}
+	if r.losses.losses > 1 {
+		all = append(all, "times", r.losses.losses, "unsteady_since", r.losses.began.Format(time.RFC3339))
+	}
+	r.env.Log.Warn("source "+string(state), append(all, more...)...)
+}
+
+// keepsUp says whether this machine keeps up with what arrives: with a reason it does not, and pictures
+// are dropped here. The camera is well, so the source stays online.
+func (r *reporter) keepsUp(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.status.State != pipeline.StateOnline {
+		return
+	}
+	r.change(pipeline.StateOnline, reason)
+	switch {
+	case reason == "":
+		if r.slow.losses > 0 && r.slow.recover(time.Now()) {
+			r.env.Log.Info("source keeps up again", "source", r.source)
+		}
+	case r.slow.lose(reason, time.Now()):
+		r.env.Log.Warn("source is too fast for this machine", "source", r.source, "reason", reason)
 	}
 }
 

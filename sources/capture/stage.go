@@ -120,6 +120,7 @@ type run struct {
 	queue  *queue
 	worker *worker
 	status *reporter
+	pace   pace
 
 	received, bytes, lost, reconnects pipeline.Counter
 	up                                pipeline.Gauge
@@ -132,6 +133,7 @@ func newRun(s *Stage) *run {
 	r := &run{
 		stage:      s,
 		status:     newReporter(s.Env, s.Env.Stage),
+		pace:       newPace(s.Env),
 		received:   stats.Counter(pipeline.FramesReceived, labels...),
 		bytes:      stats.Counter(pipeline.BytesReceived, labels...),
 		lost:       stats.Counter(pipeline.PacketsLost, labels...),
@@ -164,7 +166,7 @@ func (r *run) receive(ctx context.Context) (finished bool, err error) {
 		}
 		r.queue.interrupt()
 		wait := r.backoff().Wait(attempt)
-		r.status.offline(err, wait)
+		r.status.failed(err, wait)
 		if pause(ctx, wait, back) {
 			attempt = 0
 		}
@@ -212,4 +214,7 @@ func (r *run) take(u *pipeline.Unit) {
 	}
 	r.bytes.Add(uint64(size))
 	r.queue.put(u, r.stage.sequence)
+	if reason, ended := r.pace.check(time.Now()); ended {
+		r.status.keepsUp(reason)
+	}
 }

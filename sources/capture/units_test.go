@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,41 +140,6 @@ func TestCatchingUpGoesToTheLastKeyframe(t *testing.T) {
 	if it := q.next(); it.sequence != 6 || !it.gap {
 		t.Errorf("next is %+v", it)
 	}
-}
-
-func TestACameraThatStaysAwayIsNotLoggedOften(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		attempts := 0
-		r := newRig(sources.Config{}, func(context.Context, func(*pipeline.Unit)) error {
-			attempts++
-			return fmt.Errorf("read from port %d: %w", 40000+attempts, errUnplugged)
-		})
-		r.stage.Backoff = pipeline.Backoff{Most: 30 * time.Second}
-		end := r.run(t)
-		time.Sleep(time.Hour)
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-		lines := strings.Count(r.log.String(), "source offline")
-		if attempts < 100 || lines < 12 || lines > 12*maxMentions+10 {
-			t.Errorf("%d lines for %d attempts in an hour", lines, attempts)
-		}
-	})
-}
-
-func TestTheSameReasonIsLoggedEveryFiveMinutes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(sources.Config{}, func(context.Context, func(*pipeline.Unit)) error { return errUnplugged })
-		r.stage.Backoff = pipeline.Backoff{Most: 10 * time.Second}
-		end := r.run(t)
-		time.Sleep(time.Hour)
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-		if lines := strings.Count(r.log.String(), "source offline"); lines < 11 || lines > 13 {
-			t.Errorf("%d lines in an hour", lines)
-		}
-	})
 }
 
 func TestTheWaitGrowsUntilPicturesHaveComeForAWhile(t *testing.T) {

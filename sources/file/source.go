@@ -132,6 +132,8 @@ func openRegular(path string) (*os.File, error) {
 	switch {
 	case err == nil && info.IsDir():
 		err = pipeline.Permanent(errors.New("it is a folder; name a video file in it"))
+	case err == nil && info.Size() == 0 && info.Mode().IsRegular():
+		err = errors.New("it is empty")
 	case err == nil && !info.Mode().IsRegular():
 		err = pipeline.Permanentf("it is not a regular file (%s); a camera is read by the source device or rtsp", info.Mode().Type())
 	}
@@ -203,31 +205,44 @@ func (p *player) packet(k *packet) error {
 // fill makes the unit out of a packet, and tells whether there is one.
 func (p *player) fill(k *packet) bool {
 	u := &p.unit
-	if len(k.data) == 0 || len(k.data) > maxUnit {
-		p.missing = p.missing || len(k.data) > 0
+	if len(k.data) == 0 {
+		return false
+	}
+	if len(k.data) > maxUnit {
+		p.miss()
 		return false
 	}
 	if u.Codec == pipeline.MJPEG {
 		u.NALs = append(u.NALs[:0], k.data)
 		u.Keyframe, u.Lost = true, 0
+		if k.damaged {
+			p.miss()
+		}
 		return !k.damaged
 	}
 	var whole bool
 	p.nals, whole = p.framing.split(k.data, p.nals[:0])
+	if !whole || k.damaged {
+		p.miss()
+	}
 	if len(p.nals) == 0 {
-		p.missing = p.missing || !whole
 		return false
 	}
 	u.NALs = p.nals
 	u.Keyframe = k.key || nal.Keyframe(u)
 	u.Lost = 0
-	if p.missing || k.damaged || !whole {
+	if p.missing {
 		u.Lost = 1
-		p.warn("the file is damaged: what cannot be read is left out", "picture", p.units+1)
 	}
 	p.missing = false
 	p.dress()
 	return true
+}
+
+// miss notes that something is missing, and tells so once.
+func (p *player) miss() {
+	p.missing = true
+	p.warn("the file is damaged: what cannot be read is left out", "picture", p.units+1)
 }
 
 // dress puts the parameter sets before a keyframe that comes without them.

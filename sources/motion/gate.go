@@ -25,7 +25,8 @@ const (
 
 	beyond   = 4               // a pixel moves that is off by this many times what is usual for it
 	clip     = 64              // most that one picture tells of how much a pixel varies
-	all      = 0.8             // of the picture: more than this is light, or another place
+	most     = 0.5             // of the picture: when more moves it is the light, or another place, and is learnt at once
+	many     = 0.1             // of the picture: when more moves it is asked whether it is the light
 	early    = 20              // pictures by which the place is learnt at first
 	longStep = 2 * time.Second // more than this at once is not learnt from
 )
@@ -154,7 +155,7 @@ func (g *Gate) compare(step time.Duration) int {
 			moving++
 		}
 	}
-	if float64(moving) > all*float64(g.counted) {
+	if share := float64(moving) / float64(max(g.counted, 1)); share > most || share > many && g.lightSays(moving) {
 		g.learnAtOnce()
 		return 0
 	}
@@ -181,6 +182,43 @@ func (g *Gate) evenOut() float32 {
 		}
 	}
 	return 0
+}
+
+// lightSays tells whether another light, which makes all pixels brighter or darker by the same factor,
+// explains most of those that seem to move.
+func (g *Gate) lightSays(moving int) bool {
+	var now, before [256]int
+	for i, v := range g.grey {
+		if g.counts[i] {
+			now[v]++
+			before[min(uint8(g.place[i]+0.5), 255)]++
+		}
+	}
+	low, high := quarter(&before, g.counted, 1), quarter(&before, g.counted, 3)
+	if high-low < 4 {
+		return false // it is as good as plain
+	}
+	nowLow := quarter(&now, g.counted, 1)
+	factor := (quarter(&now, g.counted, 3) - nowLow) / (high - low)
+	left := 0
+	for i, v := range g.grey {
+		d := float32(v) - nowLow - factor*(g.place[i]-low)
+		if g.counts[i] && max(d, -d) > float32(g.config.Threshold) {
+			left++
+		}
+	}
+	return left < moving/4
+}
+
+// quarter returns the brightness that so many quarters of the pixels do not exceed.
+func quarter(histogram *[256]int, pixels, quarters int) float32 {
+	sum := 0
+	for v, n := range histogram {
+		if sum += n; 4*sum >= quarters*pixels {
+			return float32(v)
+		}
+	}
+	return 255
 }
 
 // learn moves what is usual toward the small picture: the first pictures count in full.

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"sightline/pipeline"
 )
 
 const answered = `<?xml version="1.0"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><ProbeMatches><ProbeMatch><EndpointReference><Address>urn:uuid:1</Address></EndpointReference>` +
@@ -48,6 +50,21 @@ func FuzzStream(f *testing.F) {
 		shown, _ := stream(address, netip.MustParseAddr("192.0.2.1"))
 		if strings.ContainsAny(shown, " \x1b\n") || strings.Contains(strings.SplitN(strings.TrimPrefix(shown, "rtsp://"), "/", 2)[0], "@") {
 			t.Errorf("%q becomes %q", address, shown)
+		}
+	})
+}
+
+func FuzzChallenge(f *testing.F) {
+	for _, seed := range []string{`Digest realm="a, b", nonce="abc", qop="auth"`, "Digest ", `Digest nonce="`, "Basic x", `Digest nonce==,=,"="`, "Digest nonce=a\r\nX: y"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		c := readChallenge(http.Header{"Www-Authenticate": {value}})
+		if c.hash == nil {
+			return
+		}
+		if proof := c.prove("viewer", pipeline.NewSecret("s3cret"), "/onvif"); strings.Contains(proof, "s3cret") {
+			t.Error(proof)
 		}
 	})
 }

@@ -94,6 +94,25 @@ func TestTheLoginIsOfTheCamerasOwnTime(t *testing.T) {
 	}
 }
 
+func TestTheLoginMayBeByHTTPDigest(t *testing.T) {
+	t.Parallel()
+	for _, challenge := range []string{
+		`Digest realm="the, realm", nonce="abc"`,
+		`digest realm="the, realm",nonce="abc",qop="auth,auth-int",opaque="x",algorithm=MD5`,
+		`Digest qop="auth", algorithm=SHA-256, nonce="abc", realm="the, realm"`,
+	} {
+		d := (&device{t: t, username: "viewer", password: "s3cret", challenge: challenge}).start()
+		found := one(t, onvif.Search{Target: d.target(), Username: "viewer", Password: pipeline.NewSecret("s3cret")})
+		if found.Problem != "" || len(found.Profiles) != 2 || found.Model != "IPC-1" {
+			t.Errorf("%s: %+v", challenge, found)
+		}
+		found = one(t, onvif.Search{Target: d.target(), Username: "viewer", Password: pipeline.NewSecret("wrong")})
+		if !found.Login || !strings.Contains(found.Problem, "refuses") {
+			t.Errorf("%s: %+v", challenge, found)
+		}
+	}
+}
+
 func TestWithoutTheRightLoginTheCameraIsStillFound(t *testing.T) {
 	t.Parallel()
 	d := (&device{t: t, username: "viewer", password: "s3cret"}).start()

@@ -33,6 +33,7 @@ type client struct {
 	password pipeline.Secret
 	offset   time.Duration // what the device's clock is ahead
 	shows    bool          // user and password are shown, since the device wanted that once
+	digest   challenge     // of HTTP, the latest
 }
 
 func newClient(s *Search, host netip.Addr) *client {
@@ -62,10 +63,12 @@ func (e *loginError) Error() string {
 func isLogin(err error) bool { return errors.As(err, new(*loginError)) }
 
 // call sends a request and reads the answer, at first without user and password; when the device wants
-// them and there are some, with them.
+// them and there are some, with them, by WS-UsernameToken and, if it asked for that, by HTTP digest. It
+// tries once more when the challenge has changed meanwhile.
 func (c *client) call(ctx context.Context, service, body string, into any) error {
+	nonce := c.digest.nonce
 	err := c.send(ctx, service, body, into)
-	if isLogin(err) && c.username != "" && !c.shows {
+	if isLogin(err) && c.username != "" && (!c.shows || c.digest.nonce != nonce) {
 		c.shows = true
 		return c.send(ctx, service, body, into)
 	}
@@ -81,6 +84,9 @@ func (c *client) send(ctx context.Context, service, body string, into any) error
 		return fmt.Errorf("%s is not an address of the camera", service)
 	}
 	request.Header.Set("Content-Type", "application/soap+xml; charset=utf-8")
+	if c.shows && c.digest.hash != nil {
+		request.Header.Set("Authorization", c.digest.prove(c.username, c.password, request.URL.RequestURI()))
+	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		return err
@@ -99,6 +105,9 @@ func (c *client) send(ctx context.Context, service, body string, into any) error
 func (c *client) understand(response *http.Response, data []byte, into any) error {
 	var fault fault
 	faulty := decode(data, &fault) == nil && fault.present()
+	if response.StatusCode == http.StatusUnauthorized {
+		c.digest = readChallenge(response.Header)
+	}
 	switch {
 	case response.StatusCode == http.StatusUnauthorized, faulty && fault.unauthorized():
 		return &loginError{c.shows}

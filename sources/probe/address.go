@@ -28,7 +28,7 @@ func Split(text string) (address, user string, password pipeline.Secret) {
 // isHost tells whether a text can be the host and port of an address rather than user and password.
 func isHost(text string) bool {
 	u, err := url.Parse("rtsp://" + text)
-	return err == nil && u.Hostname() != ""
+	return err == nil && u.User == nil && u.Hostname() != ""
 }
 
 func unescaped(text string) string {

@@ -120,7 +120,7 @@ func (m *meter) video(f rtsp.Facts, seen sight) Video {
 		v.FPS = float64(m.pictures-1) / span
 		v.BitRate = float64(m.bytes) * 8 / float64(m.pictures) * v.FPS
 	}
-	if passed := m.last.Sub(m.settledAt).Seconds(); !m.settledAt.IsZero() && passed >= settle.Seconds() {
+	if passed := m.last.Sub(m.settledAt).Seconds(); !m.settledAt.IsZero() && passed >= 2*settle.Seconds() {
 		v.Pace = (m.high - m.settledPTS).Seconds() / passed
 	}
 	if g := m.gops; g.count > 0 {

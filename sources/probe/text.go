@@ -102,9 +102,9 @@ func (v *Video) keyframes() string {
 
 func (c *Clock) text() string {
 	if c.Source != string(pipeline.OriginSenderReport) || c.Offset == nil {
-		return "arrival here (" + strconv.Itoa(c.Reports+c.Timeless) + " sender reports)"
+		return "arrival here (" + counted(c.Reports+c.Timeless, "sender report") + ")"
 	}
-	return fmt.Sprintf("the camera's (%d sender reports), %s this machine's", c.Reports, apart(time.Duration(*c.Offset*float64(time.Second))))
+	return fmt.Sprintf("the camera's (%s), %s this machine's", counted(c.Reports, "sender report"), apart(time.Duration(*c.Offset*float64(time.Second))))
 }
 
 func (r *Report) decoderText() string {
@@ -130,9 +130,20 @@ func seconds(s float64) string {
 	return time.Duration(math.Round(s) * float64(time.Second)).String()
 }
 
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
+}
+
 // apart says how far a clock is before or behind another.
 func apart(offset time.Duration) string {
-	if offset < 0 {
+	const near = 10 * time.Millisecond
+	switch {
+	case offset.Abs() < near:
+		return "within " + near.String() + " of"
+	case offset < 0:
 		return seconds(-offset.Seconds()) + " behind"
 	}
 	return seconds(offset.Seconds()) + " ahead of"

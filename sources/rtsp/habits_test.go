@@ -195,3 +195,19 @@ func (v *viewer) show(p *picture.Picture) {
 	}
 	v.shown = append(v.shown, seen{fmt.Sprintf("%dx%d", p.Width, p.Height), sum.Sum32()})
 }
+
+// TestACameraThatComesAndGoesIsNotLoggedEachTime: what a connection is like is worth a line once.
+func TestACameraThatComesAndGoesIsNotLoggedEachTime(t *testing.T) {
+	h := habits.Habit{Media: habits.Media{Pictures: 3, Then: "close", Reports: "wrong"}}
+	c, config := startHabit(t, h)
+	defer c.Stop()
+	env, logged := environment(&network{})
+	source := &rtsp.Source{Config: config}
+	for range 10 {
+		_, err := tryReceive(t, source, env, func([]unit) bool { return false })
+		mustContain(t, err, "closed the connection")
+	}
+	if n := strings.Count(logged.String(), "\n"); n != 2 {
+		t.Errorf("%d lines for ten connections, want one for the connection and one for the clock\n%s", n, logged)
+	}
+}

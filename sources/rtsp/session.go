@@ -42,7 +42,8 @@ type session struct {
 	started time.Time
 	units   *assembler
 	quirks  quirks
-	digest  bool // the camera has asked for a digest of the password, now or over a connection before
+	news    func(topic, what string) bool // tells whether something is worth a line in the log
+	digest  bool                          // the camera has asked for a digest of the password, now or over a connection before
 	// observed may be nil.
 	observed *Observation
 
@@ -63,7 +64,7 @@ func newSession(config sources.RTSP, env pipeline.Env, t *target, overUDP bool) 
 	if config.Stall <= 0 {
 		config.Stall = defaultStall
 	}
-	return &session{config: config, limit: answerLimit, env: env, target: t, overUDP: overUDP, started: time.Now()}
+	return &session{news: func(string, string) bool { return true }, config: config, limit: answerLimit, env: env, target: t, overUDP: overUDP, started: time.Now()}
 }
 
 // transport names the way of the media.
@@ -185,7 +186,9 @@ func (c *session) play(take func(*pipeline.Unit)) error {
 	if _, err := persist(c, func() (*base.Response, error) { return c.client.Play(nil) }); err != nil {
 		return c.blame(fmt.Errorf("play: %w", err))
 	}
-	c.env.Log.Info("camera connected", "camera", c.target.name, "transport", c.transport(), "codec", string(track.codec))
+	if c.news("connected", c.transport()+string(track.codec)) {
+		c.env.Log.Info("camera connected", "camera", c.target.name, "transport", c.transport(), "codec", string(track.codec))
+	}
 	return nil
 }
 
@@ -226,6 +229,9 @@ func (c *session) assemble(t track, take func(*pipeline.Unit)) error {
 			take(u)
 		},
 		onImplausible: func(captured, arrival time.Time) {
+			if !c.news("clock", "") {
+				return
+			}
 			c.env.Log.Warn("camera's clock is not used for capture times, it is too far off this machine's",
 				"camera", c.target.name, "clock", captured.UTC().Format(time.RFC3339), "off", captured.Sub(arrival).Round(time.Second).String())
 		},
@@ -299,7 +305,7 @@ func (c *session) check() (time.Duration, error) {
 
 // noPacket tells a camera that has stopped from one whose packets were of no use before that too.
 func (c *session) noPacket(stall time.Duration) error {
-	text := fmt.Errorf("no packet for %v", stall)
+	text := fmt.Errorf("no packet for %v: %w", stall, sources.ErrStalled)
 	if c.delivered.Load() || !c.received() {
 		return text
 	}
@@ -311,7 +317,7 @@ func (c *session) noPacket(stall time.Duration) error {
 }
 
 func (c *session) noPicture(idle time.Duration) error {
-	text := fmt.Errorf("packets arrive, but no picture could be made of them for %v", idle.Round(time.Second))
+	text := fmt.Errorf("packets arrive, but no picture could be made of them for %v: %w", idle.Round(time.Second), sources.ErrStalled)
 	if fault := c.fault.Load(); fault != nil {
 		return fmt.Errorf("%w: %w", text, *fault)
 	}

@@ -38,6 +38,21 @@ type Source struct {
 	tcpOnly bool
 	// digest is learnt: the camera knows a way that does not show the password, so it is not shown.
 	digest bool
+	// told is what the log was told of each topic, so that a camera that comes and goes does not fill it.
+	told map[string]string
+}
+
+// news tells whether a topic is new, or what there is to say of it has changed.
+func (s *Source) news(topic, what string) bool {
+	before, known := s.told[topic]
+	if known && before == what {
+		return false
+	}
+	if s.told == nil {
+		s.told = map[string]string{}
+	}
+	s.told[topic] = what
+	return true
 }
 
 var _ pipeline.Source = (*Source)(nil)
@@ -62,7 +77,9 @@ func (s *Source) Receive(ctx context.Context, env pipeline.Env, take func(*pipel
 	if s.Config.Transport == TransportUDP || !errors.As(err, &silent) {
 		return err
 	}
-	env.Log.Info("camera sends no media over UDP, trying TCP", "camera", target.name, "why", silent.Error())
+	if s.news("udp", "") {
+		env.Log.Info("camera sends no media over UDP, trying TCP", "camera", target.name, "why", silent.Error())
+	}
 	s.tcpOnly = true
 	return s.receive(ctx, env, target, false, silent, take)
 }
@@ -82,7 +99,7 @@ func (s *Source) receive(ctx context.Context, env pipeline.Env, t *target, overU
 	c := newSession(s.Config, env, t, overUDP)
 	c.observed = s.Observed
 	c.observed.begin(c, why)
-	c.digest = s.digest
+	c.digest, c.news = s.digest, s.news
 	err := c.run(ctx, take)
 	s.digest = c.digest
 	if ctx.Err() != nil {

@@ -56,7 +56,7 @@ Nothing else should run on the machine meanwhile.`,
 	c.Flags().DurationVar(&f.soak, "soak", 0, "measure for so long instead, and judge whether memory grows (10m)")
 	c.Flags().StringVar(&f.cpu, "cpuprofile", "", "write a processor profile of the pipeline to this file, for go tool pprof")
 	c.Flags().StringVar(&f.heap, "memprofile", "", "write a heap profile of the pipeline's end to this file")
-	c.AddCommand(newBenchStages(), newBenchBoxes(), newBenchRecord(), newBenchSite(), newBenchPipeline())
+	c.AddCommand(newBenchStages(), newBenchBoxes(), newBenchSoak(), newBenchRecord(), newBenchSite(), newBenchPipeline())
 	return c
 }
 

@@ -150,7 +150,7 @@ func waiting(page string) float64 {
 	}
 	defer answer.Body.Close()
 	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), `sightline_spool_results{stage="cloud"} `); ok {
+		if value, ok := strings.CutPrefix(lines.Text(), `sightline_spool_results{device="dev",stage="cloud"} `); ok {
 			n, _ := strconv.ParseFloat(value, 64)
 			return n
 		}

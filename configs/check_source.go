@@ -74,6 +74,9 @@ func (c *checker) rtsp(path string, r *sources.RTSP) {
 	if c.doc.Given(path+".fingerprint") && !hexDigest.MatchString(strings.ReplaceAll(r.Fingerprint, ":", "")) {
 		c.problem(path+".fingerprint", "is not a SHA-256 digest", "write its 64 hexadecimal digits, with or without colons")
 	}
+	if written := c.doc.Written(path + ".url"); strings.Contains(written, "${") {
+		r.Shown = written
+	}
 	u := c.address(path+".url", r.URL, []string{"rtsp", "rtsps"}, map[string]string{"rtspt": "rtsp", "http": "rtsp", "https": "rtsps"})
 	if u == nil {
 		return

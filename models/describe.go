@@ -52,6 +52,9 @@ func Describe(file []byte) (*Description, error) {
 	case graph == nil:
 		return nil, errors.New("not an ONNX file: it has no graph")
 	}
+	if err := errors.Join(oneGraph(file), inside(file, modelPart, 0)); err != nil {
+		return nil, err
+	}
 	return d, d.readGraph(graph)
 }
 
@@ -74,7 +77,12 @@ func (d *Description) readGraph(graph []byte) error {
 		case graphName:
 			d.Graph = string(m.bytes)
 		case graphInitializer:
-			return initializer(m.bytes, weights)
+			return each(m.bytes, func(m *message) error {
+				if m.number == tensorName {
+					weights[string(m.bytes)] = true
+				}
+				return nil
+			})
 		case graphInput, graphOutput:
 			t, err := value(m.bytes)
 			if err != nil {
@@ -91,18 +99,6 @@ func (d *Description) readGraph(graph []byte) error {
 	// Up to IR version 3 weights are listed as inputs, too.
 	d.Inputs = slices.DeleteFunc(d.Inputs, func(t Tensor) bool { return weights[t.Name] })
 	return err
-}
-
-func initializer(data []byte, names map[string]bool) error {
-	return each(data, func(m *message) error {
-		switch {
-		case m.number == tensorName:
-			names[string(m.bytes)] = true
-		case m.number == tensorExternalData, m.number == tensorLocation && m.varint == 1:
-			return fmt.Errorf("its weights are in a file of their own: save it as one file, so that one digest covers it")
-		}
-		return nil
-	})
 }
 
 func value(data []byte) (Tensor, error) {

@@ -30,6 +30,9 @@ type RTSP struct {
 	CAFile       string          `mapstructure:"ca_file" doc:"PEM file of the authorities that may sign the camera's certificate; default: the system's."`
 	Fingerprint  string          `mapstructure:"fingerprint" doc:"SHA-256 of the camera's certificate in hexadecimal; it is then the only one accepted." example:"5f:1c:…"`
 	Stall        time.Duration   `mapstructure:"stall" default:"5s" min:"100ms" doc:"Without a packet for this long the connection is made anew."`
+
+	// Shown is the URL as it is written, when there are variables in it, for texts; see Name.
+	Shown string `mapstructure:"-"`
 }
 
 // The values of File.Pace.

@@ -104,6 +104,9 @@ func (s *soak) strike(ctx context.Context, f Fault) error {
 	stage, box := strings.CutPrefix(f.What, boxFault)
 	switch {
 	case f.What == reloads:
+		if !s.settled(ctx) {
+			return nil
+		}
 		err := s.program.reload(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -123,8 +126,8 @@ func (s *soak) restart(ctx context.Context, f Fault, hard bool) error {
 		s.say("not killed: results were being let go all the time")
 		return nil
 	}
-	for !hard && s.site.hook.mood() == refuses && ctx.Err() == nil {
-		pause(ctx, 100*time.Millisecond) // what is refused last would be seen by no look
+	if !hard && !s.settled(ctx) {
+		return nil
 	}
 	s.diary.end(hard)
 	if hard {
@@ -138,6 +141,18 @@ func (s *soak) restart(ctx context.Context, f Fault, hard bool) error {
 	}
 	s.diary.begin()
 	return nil
+}
+
+// settled waits until the program is up, and nothing is refused, which would be seen by no look if it were
+// the last. It is false when ctx ends before.
+func (s *soak) settled(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		if _, err := s.look(ctx); err == nil && s.site.hook.mood() != refuses {
+			return true
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+	return false
 }
 
 // killBox ends a box as kill -9 does.

@@ -62,14 +62,14 @@ func (p *program) write() error {
 	var names []string
 	for _, e := range p.site.cameras {
 		names = append(names, e.name)
-		fmt.Fprintf(&b, "  %s:\n    rtsp: {url: \"rtsp://%s/%s\", transport: tcp, stall: 2s, timeout: 5s}\n    staleness: 10s\n",
+		fmt.Fprintf(&b, "  %s:\n    rtsp: {url: \"rtsp://%s/%s\", transport: tcp, stall: 2s}\n    staleness: 10s\n",
 			e.name, e.gate.address(), e.name)
 	}
 	inputs := strings.Join(names, ", ")
 	fmt.Fprintf(&b, "models:\n  scene:\n    inputs: [%s]\n    model: gate\n    threshold: %.2f\n    events: {agree: 2, of: 3, hold: 1s}\n",
 		inputs, 0.30+0.01*float64(p.version%10))
 	fmt.Fprintf(&b, "sinks:\n  cloud:\n    inputs: [scene]\n    mqtt: {url: \"mqtt://%s\", timeout: 3s, keep_alive: 5s}\n", p.site.broker.gate.address())
-	fmt.Fprintf(&b, "  hook:\n    inputs: [scene]\n    send: [results]\n    http: {url: \"http://%s/hook\", timeout: 3s, gzip: true}\n    spool: {max_bytes: %d}\n",
+	fmt.Fprintf(&b, "  hook:\n    inputs: [scene]\n    send: [results]\n    http: {url: \"http://%s/hook\", timeout: 3s, gzip: true}\n    spool: {max_bytes: %dB}\n",
 		p.site.hook.gate.address(), hookSpool)
 	fmt.Fprintf(&b, "runtime: {default: %s}\n", p.box)
 	return os.WriteFile(p.file(), []byte(b.String()), 0o600)
@@ -153,17 +153,11 @@ func (p *program) failure() error {
 	return p.err
 }
 
-// reload changes the pipeline file and has the program take it up: by SIGHUP where it heeds that, else by
-// `sightline up`.
+// reload changes the pipeline file and has the program take it up.
 func (p *program) reload(ctx context.Context) error {
 	p.version++
 	if err := p.write(); err != nil {
 		return err
-	}
-	pid, _ := p.running()
-	if heeds(pid, syscall.SIGHUP) {
-		p.signal(syscall.SIGHUP)
-		return nil
 	}
 	up := p.command("up", p.file(), "--state", p.state())
 	done := make(chan error, 1)
@@ -182,19 +176,6 @@ func (p *program) reload(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// heeds tells whether a process does something of its own at a signal: the bits of SigCgt in
-// /proc/PID/status (proc_pid_status(5)).
-func heeds(pid int, s syscall.Signal) bool {
-	var mask uint64
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if _, rest, ok := strings.Cut(string(text), "\nSigCgt:"); ok {
-		if _, err := fmt.Sscanf(rest, "%x", &mask); err != nil {
-			return false
-		}
-	}
-	return mask&(1<<(uint(s)-1)) != 0
 }
 
 // end stops what runs, with its boxes, and closes the log. It is for the end of a soak that broke.

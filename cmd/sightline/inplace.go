@@ -30,7 +30,9 @@ const inPlace = true
 var errApart = errors.New("this program has all stages")
 
 // commands are those that need C.
-func commands() []*cobra.Command { return []*cobra.Command{newDemo(), newBench(), newDoctor(), newProbe()} }
+func commands() []*cobra.Command {
+	return []*cobra.Command{newDemo(), newBench(), newDoctor(), newProbe()}
+}
 
 // newCapture makes a capture stage in place.
 func newCapture(env pipeline.Env, source pipeline.Source, c sources.Config, links []*pipeline.FrameLink) (pipeline.Stage, error) {

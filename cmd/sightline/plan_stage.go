@@ -77,7 +77,7 @@ func (p *planner) source(name string) {
 		if u, err := url.Parse(c.RTSP.URL); err == nil && u.Scheme == "rtsp" && p.boxed() {
 			only = " (a box has no UDP)"
 		}
-		p.line("camera", "%s, transport %s%s", pipeline.RedactText(c.RTSP.URL), c.RTSP.Transport, only)
+		p.line("camera", "%s, transport %s%s", c.RTSP.Name(), c.RTSP.Transport, only)
 	}
 	if c.File != nil {
 		p.line("file", "%s, pace %s%s", c.File.Path, c.File.Pace, map[bool]string{true: ", again and again"}[c.File.Loop])

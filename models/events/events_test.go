@@ -134,13 +134,13 @@ func TestUpdatesAreFew(t *testing.T) {
 func TestAResultThatComesAgainChangesNothing(t *testing.T) {
 	once, twice := events.New(rule), events.New(rule)
 	var list []*pipeline.Result
-	for i := range 400 {
+	for i := range 300 {
 		list = append(list, result(i+1, time.Duration(i)*300*time.Millisecond, []string{"car", "", "person", "car"}[i/7%4], 0.5))
 	}
 	var a, b []pipeline.Event
 	for i, r := range list {
 		a, b = append(a, once.Take(r)...), append(b, twice.Take(r)...)
-		for back := range min(i, 300) { // the last 300 come again
+		for back := range min(i, 100) { // the last 100 come again
 			if made := twice.Take(list[i-back]); len(made) > 0 {
 				t.Fatalf("result %d again makes %s", i-back, brief(made))
 			}

@@ -37,7 +37,8 @@ type sight struct {
 
 // place is what is known of one place.
 type place struct {
-	seen  []sight // a ring: the newest results
+	of    int     // results that are kept
+	seen  []sight // a ring: the newest of them
 	next  int     // where the next one goes, once the ring is full
 	votes map[class]int
 	runs  runs
@@ -64,7 +65,7 @@ type open struct {
 const none time.Duration = -1
 
 func newPlace(of int) *place {
-	return &place{seen: make([]sight, 0, of), votes: map[class]int{}}
+	return &place{of: of, votes: map[class]int{}}
 }
 
 // step lets the time pass that lies between the newest result and one that was made at inferred. The
@@ -72,10 +73,8 @@ func newPlace(of int) *place {
 func (p *place) step(inferred time.Time) {
 	inferred = sayable(inferred)
 	p.delta = inferred.Sub(p.at)
-	if p.at.IsZero() {
-		p.delta = 0
-	} else if p.delta < 0 || p.delta > max(plausible, 2*p.quiet) {
-		p.delta = p.quiet
+	if p.at.IsZero() || p.delta < 0 || p.delta > max(plausible, 2*p.quiet) {
+		p.delta = p.quiet // of the first result none
 	}
 	p.at, p.quiet, p.idle = inferred, 0, 0
 	p.now = min(p.now+p.delta, longest)
@@ -123,7 +122,7 @@ func (p *place) see(r *pipeline.Result) {
 }
 
 func (p *place) add(s sight) {
-	if len(p.seen) < cap(p.seen) {
+	if len(p.seen) < p.of {
 		p.seen = append(p.seen, s)
 	} else {
 		p.vote(p.seen[p.next], -1)

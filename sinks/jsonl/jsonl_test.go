@@ -351,3 +351,25 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestEventsStandBesideResultsAndStatusesDoNot(t *testing.T) {
+	schemas := sinktest.Compile(t)
+	path := filepath.Join(t.TempDir(), "results.jsonl")
+	s := &jsonl.Sink{Config: sinks.JSONL{Path: path}}
+	if err := s.Open(t.Context(), pipelinetest.NewEnv(t, nil)); err != nil {
+		t.Fatal(err)
+	}
+	messages := append(sinktest.Results(sinktest.Result("gate", 1, "car")),
+		pipeline.Message{Event: sinktest.Event("gate", 1, pipeline.EventNew)}, pipeline.Message{Status: &pipeline.Status{Stage: "gate"}},
+		pipeline.Message{Event: sinktest.Event("gate", 2, pipeline.EventEnd)})
+	if err := errors.Join(s.Deliver(t.Context(), messages), s.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(read(t, path), "\n"), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("%d lines", len(lines))
+	}
+	sinktest.Check(t, schemas.Result, []byte(lines[0]))
+	sinktest.Check(t, schemas.Event, []byte(lines[1]))
+	sinktest.Check(t, schemas.Event, []byte(lines[2]))
+}

@@ -106,11 +106,18 @@ func (b *batch) state(m *memory, s *seen, v *view) error {
 }
 
 // announce fills the batch with everything that is retained, after a connection was made. All of it
-// was published before, so nothing is refused.
-func (b *batch) announce(m *memory) error {
+// was published before, so nothing is refused. d may be nil.
+func (b *batch) announce(m *memory, d *discovery) error {
 	b.reset()
 	if err := b.add(m.topics.available(), true, append(b.bytes, available...), nil); err != nil {
 		return err
+	}
+	if d != nil {
+		for _, e := range d.entities {
+			if err := b.add(e.topic, true, append(b.bytes, e.payload...), nil); err != nil {
+				return err
+			}
+		}
 	}
 	for _, name := range m.names {
 		s := m.statuses[name]
@@ -128,4 +135,13 @@ func (b *batch) announce(m *memory) error {
 	}
 	b.finish()
 	return nil
+}
+
+// remove fills the batch with what takes retained messages away.
+func (b *batch) remove(topics []string) {
+	b.reset()
+	for _, topic := range topics {
+		_ = b.add(topic, true, b.bytes, nil) // nothing is encoded
+	}
+	b.finish()
 }

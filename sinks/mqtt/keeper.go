@@ -157,9 +157,21 @@ func (k *keeper) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, o, s.up.config.Timeout, func(ctx context.Context) (*guard, error) {
-		return s.up.dial(ctx, s.env.Network)
+	var listening *ears
+	if s.discovery != nil {
+		listening = newEars(s.discovery)
+	}
+	link, err := connect(ctx, o, s.up.config.Timeout, func(ctx context.Context) (*guard, error) {
+		g, err := s.up.dial(ctx, s.env.Network)
+		if err == nil && listening != nil {
+			g.check.hear = listening.hear
+		}
+		return g, err
 	})
+	if err == nil {
+		link.ears = listening
+	}
+	return link, err
 }
 
 // use serves a connection until it ends and returns why; nil: the goodbye is said.
@@ -170,16 +182,28 @@ func (k *keeper) use(ctx context.Context, link *session) error {
 		return fmt.Errorf("publish what is retained: %w", err)
 	}
 	k.report(pipeline.StateOnline, "")
-	select {
-	case <-link.lost:
-		link.conn.fail(link.cause) // if it was not the network, close it
-		return link.cause
-	case <-k.closing:
-		k.left = k.leave(link)
-		return nil
-	case <-ctx.Done():
-		link.conn.fail(ctx.Err())
-		return ctx.Err()
+	var signal chan struct{}
+	if link.ears != nil {
+		signal = link.ears.signal
+		k.writers.Go(func() { k.listen(link) })
+	}
+	for {
+		select {
+		case <-link.lost:
+			link.conn.fail(link.cause) // if it was not the network, close it
+			return link.cause
+		case <-k.closing:
+			k.left = k.leave(link)
+			return nil
+		case <-ctx.Done():
+			link.conn.fail(ctx.Err())
+			return ctx.Err()
+		case <-signal:
+			if err := k.answer(ctx, link); err != nil {
+				link.conn.fail(err)
+				return fmt.Errorf("publish for Home Assistant: %w", err)
+			}
+		}
 	}
 }
 
@@ -191,15 +215,21 @@ func (k *keeper) announce(ctx context.Context, link *session) error {
 		return err
 	}
 	defer s.release()
-	all := s.newBatch()
-	if err := all.announce(s.memory); err != nil {
-		return err
-	}
-	if err := link.publish(ctx, all.packets, s.up.config.Timeout); err != nil {
+	if err := k.announceAll(ctx, link); err != nil {
 		return err
 	}
 	k.set(link, "")
 	return nil
+}
+
+// announceAll publishes all that is retained. The caller has the turn.
+func (k *keeper) announceAll(ctx context.Context, link *session) error {
+	s := k.sink
+	all := s.newBatch()
+	if err := all.announce(s.memory, s.discovery); err != nil {
+		return err
+	}
+	return link.publish(ctx, all.packets, s.up.config.Timeout)
 }
 
 // leave publishes that the device stopped, and disconnects. With QoS 1, whatever that of the others

@@ -14,6 +14,10 @@
 //
 // With regions, the region is one more level before result and state. After every connection made,
 // all that is retained is published again, so a broker that forgot, knows again.
+//
+// With discovery, Home Assistant is told of the device, its cameras and what its models see, in retained
+// messages of its own form. They are published again when it says that it has come up; those of an
+// earlier configuration that are no longer wanted are removed.
 package mqtt
 
 import (
@@ -49,8 +53,9 @@ type Sink struct {
 	batch    *batch
 	keeper   *keeper
 	// turn is held by whoever publishes; it guards memory. A channel, so that waiting can end.
-	turn   chan struct{}
-	memory *memory
+	turn      chan struct{}
+	memory    *memory
+	discovery *discovery // nil: none; not changed while open
 }
 
 var _ pipeline.Sink = (*Sink)(nil)
@@ -97,7 +102,11 @@ func (s *Sink) prepare(env pipeline.Env) error {
 	if err != nil {
 		return err
 	}
-	s.env, s.up = env, up
+	found, err := newDiscovery(c.Discovery, t, env.Device, c.QoS)
+	if err != nil {
+		return err
+	}
+	s.env, s.up, s.discovery = env, up, found
 	s.clientID = cmp.Or(c.ClientID, strings.Join([]string{c.Prefix, env.Device, env.Stage}, "-"))
 	if s.memory == nil || s.memory.topics != t || s.memory.device != env.Device {
 		s.memory = newMemory(env.Device, t)

@@ -183,12 +183,13 @@ func TestEveryMessageFitsItsSchemaAndTopic(t *testing.T) {
 		left := result("gate", 2, "person")
 		left.Result.Region = "left"
 		b.deliver(t, status("gate", pipeline.StateOnline), result("gate", 1, "car"), left,
-			pipeline.Message{Status: &pipeline.Status{Stage: "scene", State: pipeline.StateStarting, Since: time.Now()}})
+			pipeline.Message{Status: &pipeline.Status{Stage: "scene", State: pipeline.StateStarting, Since: time.Now()}},
+			pipeline.Message{Event: sinktest.Event("gate", 1, pipeline.EventNew)})
 		want := []string{
 			"sightline/porch/available", "sightline/porch/gate/status",
 			"sightline/porch/gate/scene/result", "sightline/porch/gate/scene/state",
 			"sightline/porch/gate/scene/left/result", "sightline/porch/gate/scene/left/state",
-			"sightline/porch/scene/status",
+			"sightline/porch/scene/status", "sightline/porch/events",
 		}
 		b.log.await(t, "all messages", func() bool { return len(b.log.of("")) >= len(want) })
 		for i, a := range b.log.of("") {
@@ -202,6 +203,14 @@ func TestEveryMessageFitsItsSchemaAndTopic(t *testing.T) {
 				sinktest.Check(t, schemas.State, []byte(a.payload))
 			case "status":
 				sinktest.Check(t, schemas.Status, []byte(a.payload))
+			case "events":
+				sinktest.Check(t, schemas.Event, []byte(a.payload))
+				late := newLog()
+				p.subscribe(t, late)
+				late.await(t, "retained", func() bool { return len(late.of("/available")) == 1 })
+				if len(late.of("/events")) != 0 {
+					t.Error("an event is retained")
+				}
 			}
 		}
 	})

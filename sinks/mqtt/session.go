@@ -18,6 +18,7 @@ import (
 type session struct {
 	client paho.Client
 	conn   *guard
+	ears   *ears // nil: nothing is listened to
 	queue  chan *delivery
 	lost   chan struct{} // closed when the connection ended
 	once   sync.Once

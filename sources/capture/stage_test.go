@@ -123,32 +123,39 @@ func TestAtALowRateWhatNothingDependsOnIsNotDecoded(t *testing.T) {
 	r.ledger(t, 1)
 }
 
-func TestNothingIsDecodedForNobodyAndAWishBeginsAtAKeyframe(t *testing.T) {
+func TestNothingIsDecodedForNobodyAndAWishBeginsAtTheLastKeyframe(t *testing.T) {
 	units, s := clip(t, encode.Options{GOP: 10}, 30), newSteps()
 	r := newRig(sources.Config{}, s.receive)
 	end := r.run(t)
 	for _, u := range units[:14] {
 		s.units <- fresh(u)
 	}
-	r.waitFor(t, pipeline.DropNoConsumer, 14)
+	r.waitFor(t, pipeline.DropNoConsumer, 10) // up to the keyframe that is the eleventh unit
+	if n := r.count(pipeline.FramesDecoded); n != 0 {
+		t.Errorf("%d pictures were decoded for nobody", n)
+	}
 	r.link.Open(small)
-	for _, u := range units[14:21] {
-		s.units <- fresh(u)
+	s.units <- fresh(units[14])
+	for {
+		f := r.frame(t)
+		if f.Sequence <= 10 || f.Sequence > 15 {
+			t.Errorf("a frame is of unit %d", f.Sequence)
+		}
+		last := f.Sequence == 15
+		f.Release()
+		if last {
+			break
+		}
 	}
-	f := r.frame(t)
-	if f.Sequence != 21 {
-		t.Errorf("the first frame is of unit %d", f.Sequence)
-	}
-	f.Release()
 	r.link.Shut()
-	for _, u := range units[21:24] {
+	for _, u := range units[15:24] {
 		s.units <- fresh(u)
 	}
-	r.waitFor(t, pipeline.DropNoConsumer, 17)
+	r.waitFor(t, pipeline.DropNoConsumer, 15)
 	if err := end(); err != nil {
 		t.Error(err)
 	}
-	want := map[pipeline.Reason]uint64{pipeline.DropNoConsumer: 17, pipeline.DropAwaitKeyframe: 6}
+	want := map[pipeline.Reason]uint64{pipeline.DropNoConsumer: 19}
 	if !maps.Equal(r.drops(), want) {
 		t.Errorf("dropped %v, want %v", r.drops(), want)
 	}

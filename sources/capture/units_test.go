@@ -118,6 +118,52 @@ func TestTheQueueIsBoundedInBytes(t *testing.T) {
 	}
 }
 
+func TestWhatIsHeldForLaterIsBoundedAndBeginsAtACleanKeyframe(t *testing.T) {
+	r := newRig(sources.Config{}, nil)
+	run := newRun(r.stage)
+	give := func(u *pipeline.Unit) {
+		run.take(u)
+		it := run.queue.next()
+		if err := run.worker.step(it); err != nil {
+			t.Fatal(err)
+		}
+		run.queue.release(it)
+	}
+	lost := unit(true, 10)
+	lost.Lost = 1
+	tests := []struct {
+		name string
+		unit *pipeline.Unit
+		held int
+	}{
+		{"not a keyframe", unit(false, 10), 0},
+		{"a damaged keyframe", lost, 0},
+		{"a keyframe", unit(true, 10), 1},
+		{"the next", unit(false, 10), 2},
+		{"the next keyframe", unit(true, 10), 1},
+		{"one that fits just so", unit(false, maxHeldBytes-10), 2},
+		{"one too many", unit(false, 1), 0},
+		{"then nothing is", unit(false, 1), 0},
+		{"until a keyframe", unit(true, 10), 1},
+		{"a keyframe that is too large", unit(true, maxHeldBytes+1), 0},
+	}
+	for _, tt := range tests {
+		tt.unit.Codec = pipeline.H265
+		if give(tt.unit); run.worker.held.count != tt.held {
+			t.Errorf("%s: %d units are held, want %d", tt.name, run.worker.held.count, tt.held)
+		}
+	}
+	give(unit(true, 10))
+	for range 2 * maxHeld {
+		give(unit(false, 10))
+	}
+	if run.worker.held.count != 0 {
+		t.Errorf("%d units are held", run.worker.held.count)
+	}
+	run.worker.close()
+	r.ledger(t, 1)
+}
+
 func TestCatchingUpGoesToTheLastKeyframe(t *testing.T) {
 	q, dropped := newTestQueue(100)
 	for i, key := range []bool{false, true, false, true, false} {

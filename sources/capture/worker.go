@@ -37,6 +37,7 @@ type worker struct {
 	decoded pipeline.Counter
 	seconds pipeline.Histogram
 
+	held     held
 	awaiting bool   // nothing can be decoded before the next keyframe
 	entry    uint64 // unit that decoding began with, until its picture comes out; else 0
 	late     int    // units in a row that were too old when their turn came
@@ -88,6 +89,7 @@ func (w *worker) run() error {
 func (w *worker) close() {
 	w.queue.close(true)
 	w.delivery.close()
+	w.forgo()
 	if w.gate != nil {
 		w.gate.Close()
 	}
@@ -105,13 +107,22 @@ func (w *worker) shut() {
 
 // step deals with one unit. An error ends the stage.
 func (w *worker) step(it *item) error {
+	if !w.delivery.wanted() {
+		err := w.interrupt()
+		w.hold(it)
+		return err
+	}
+	if err := w.catch(); err != nil {
+		w.drops.Add(pipeline.DropStopping, 1)
+		return err
+	}
 	if !w.inspector.Follows(&it.unit) && !it.gap {
 		it.gap = true
 		if !it.unit.Keyframe {
 			it.unit.Lost = max(it.unit.Lost, 1) // at least; nobody noticed
 		}
 	}
-	if it.gap || lossy(&it.unit) || !w.delivery.wanted() {
+	if it.gap || lossy(&it.unit) {
 		if err := w.interrupt(); err != nil {
 			return err
 		}

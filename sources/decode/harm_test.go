@@ -152,26 +152,62 @@ func TestDecodingAllocatesNothing(t *testing.T) {
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	for _, codec := range []pipeline.Codec{pipeline.H264, pipeline.H265, pipeline.MJPEG} {
-		for _, u := range encoded(f, encode.Options{Codec: codec, Width: 32, Height: 32}, 2) {
-			f.Add(string(codec), bytes.Join(u.NALs, []byte{0, 0, 1}))
+func FuzzH264(f *testing.F) {
+	fuzz(f, pipeline.H264, "h264_conformance/SVA_BA2_D.264", "h264_conformance/SarVui.264", "odd/libvpl_cars_320x240.h264")
+}
+
+func FuzzH265(f *testing.F) { fuzz(f, pipeline.H265) }
+
+func FuzzMJPEG(f *testing.F) { fuzz(f, pipeline.MJPEG) }
+
+// fuzz decodes what becomes of made streams, and of the first units of some files where they are there.
+func fuzz(f *testing.F, codec pipeline.Codec, files ...string) {
+	const keep = 3 // units of each
+	seed := func(all []*pipeline.Unit) {
+		var stream []byte
+		for _, u := range all[:min(keep, len(all))] {
+			for _, n := range u.NALs {
+				stream = append(append(stream, 0, 0, 1), n...)
+			}
+		}
+		f.Add(stream)
+	}
+	for _, bframes := range []int{0, 2} {
+		if bframes == 0 || codec != pipeline.MJPEG {
+			seed(encoded(f, encode.Options{Codec: codec, Width: 32, Height: 32, BFrames: bframes}, 6))
 		}
 	}
-	f.Fuzz(func(t *testing.T, codec string, stream []byte) {
-		d, err := decode.Open(decode.Options{Codec: pipeline.Codec(codec), Decoder: decode.Software, MaxPixels: 1 << 20})
+	for _, name := range files {
+		if stream, err := os.ReadFile(filepath.Join(os.Getenv("SIGHTLINE_TESTDATA"), "videos", name)); err == nil {
+			seed(units(codec, stream))
+		}
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		d, err := decode.Open(decode.Options{Codec: codec, Decoder: decode.Software, MaxPixels: 1 << 18})
 		if err != nil {
-			return
+			t.Fatal(err)
 		}
 		defer d.Close()
+		sequence := uint64(0)
 		take := func(p *picture.Picture) {
 			if err := p.Check(); err != nil {
 				t.Error(err)
 			}
+			if p.Sequence > sequence || p.Width*p.Height > 1<<18 {
+				t.Errorf("picture of unit %d, %d×%d, out of unit %d", p.Sequence, p.Width, p.Height, sequence)
+			}
 		}
-		u := pipeline.Unit{NALs: bytes.Split(stream, []byte{0, 0, 1})}
-		for i := range 2 {
-			_ = d.Decode(&u, uint64(i+1), take)
+		all := units(codec, stream)
+		if codec == pipeline.MJPEG {
+			all = []*pipeline.Unit{{NALs: [][]byte{stream}}}
+		}
+		for range 2 {
+			for _, u := range all {
+				sequence++
+				if d.Decode(u, sequence, take) != nil && sequence%2 == 0 {
+					_ = d.Reset()
+				}
+			}
 		}
 		_ = d.Drain(take)
 	})

@@ -2,9 +2,10 @@ package device
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -27,61 +28,48 @@ type node interface {
 // opener opens a device file.
 type opener func(path string) (node, error)
 
-// kernelNode is a node of the Linux kernel.
+// kernelNode is a node of the Linux kernel. It is no os.File: those are watched by the runtime's poller from
+// the beginning, and a driver that is polled before it has buffers begins to stream in its own way,
+// for readers, and then refuses every setting as busy.
 type kernelNode struct {
-	file   *os.File
-	raw    syscall.RawConn
-	mapped [][]byte
+	descriptor int
+	mapped     [][]byte
 }
 
 var _ node = (*kernelNode)(nil)
 
 // openNode opens a device file without waiting for anything.
 func openNode(path string) (node, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	info, err := f.Stat()
-	if err == nil && info.Mode()&os.ModeCharDevice == 0 {
+	var about unix.Stat_t
+	if err = unix.Fstat(fd, &about); err == nil && about.Mode&unix.S_IFMT != unix.S_IFCHR {
 		err = errNoDevice
 	}
-	raw, rawErr := f.SyscallConn()
-	if err == nil {
-		err = rawErr
-	}
 	if err != nil {
-		f.Close()
+		_ = unix.Close(fd) // nothing was written
 		return nil, err
 	}
-	return &kernelNode{file: f, raw: raw}, nil
+	return &kernelNode{descriptor: fd}, nil
 }
 
 func (n *kernelNode) control(request uintptr, arg unsafe.Pointer) error {
-	var errno syscall.Errno
-	err := n.raw.Control(func(fd uintptr) {
-		for {
-			if _, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, request, uintptr(arg)); errno != syscall.EINTR {
-				return
-			}
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(n.descriptor), request, uintptr(arg))
+		switch errno {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return errno
 		}
-	})
-	if err != nil {
-		return err
 	}
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }
 
-func (n *kernelNode) memory(offset int64, length int) (mapped []byte, err error) {
-	controlled := n.raw.Control(func(fd uintptr) {
-		mapped, err = unix.Mmap(int(fd), offset, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	})
-	if controlled != nil {
-		return nil, controlled
-	}
+func (n *kernelNode) memory(offset int64, length int) ([]byte, error) {
+	mapped, err := unix.Mmap(n.descriptor, offset, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map a buffer of %d bytes: %w", length, err)
 	}
@@ -94,17 +82,11 @@ const tick = 100 * time.Millisecond
 
 func (n *kernelNode) wait(ctx context.Context, most time.Duration) error {
 	for end := time.Now().Add(most); time.Now().Before(end); {
-		ready := 0
-		err := n.raw.Control(func(fd uintptr) {
-			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			var err error
-			if ready, err = unix.Poll(fds, int(tick.Milliseconds())); err != nil {
-				ready = 0 // interrupted
-			}
-		})
+		fds := []unix.PollFd{{Fd: int32(n.descriptor), Events: unix.POLLIN}}
+		ready, err := unix.Poll(fds, int(tick.Milliseconds()))
 		switch {
-		case err != nil:
-			return err
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("wait for a picture: %w", err)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case ready > 0:
@@ -119,5 +101,5 @@ func (n *kernelNode) close() {
 		_ = unix.Munmap(m) // nothing can be done
 	}
 	n.mapped = nil
-	n.file.Close()
+	_ = unix.Close(n.descriptor) // nothing was written
 }

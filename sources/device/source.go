@@ -155,7 +155,7 @@ func explain(path string, err error) error {
 	case errors.Is(err, os.ErrPermission):
 		return pipeline.Permanentf("this user must not use it: add it to the group video, or give a container --device %s", path)
 	case errors.Is(err, unix.EBUSY):
-		return errors.New("another program uses it")
+		return fmt.Errorf("another program uses it: %w", err)
 	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		return errors.New("it is unplugged")
 	case errors.Is(err, os.ErrDeadlineExceeded):

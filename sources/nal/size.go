@@ -26,19 +26,17 @@ func CheckSize(codec pipeline.Codec, set []byte) error {
 	switch codec {
 	case pipeline.H264:
 		var s h264.SPS
-		if s.Unmarshal(set) != nil {
-			return nil
-		}
-		width, height = (uint64(s.PicWidthInMbsMinus1)+1)*16, (uint64(s.PicHeightInMapUnitsMinus1)+1)*16
-		if !s.FrameMbsOnlyFlag {
-			height *= 2 // map units are of fields
+		if s.Unmarshal(set) == nil {
+			width, height = (uint64(s.PicWidthInMbsMinus1)+1)*16, (uint64(s.PicHeightInMapUnitsMinus1)+1)*16
+			if !s.FrameMbsOnlyFlag {
+				height *= 2 // map units are of fields
+			}
 		}
 	case pipeline.H265:
 		var s h265.SPS
-		if s.Unmarshal(set) != nil {
-			return nil
+		if s.Unmarshal(set) == nil {
+			width, height = uint64(s.PicWidthInLumaSamples), uint64(s.PicHeightInLumaSamples)
 		}
-		width, height = uint64(s.PicWidthInLumaSamples), uint64(s.PicHeightInLumaSamples)
 	}
 	if width > MaxPixels || height > MaxPixels || width*height > MaxPixels {
 		return &SizeError{width, height}

@@ -60,16 +60,24 @@ func (s *Search) discover(ctx context.Context) ([]match, error) {
 	for _, socket := range sockets {
 		go listen(limited, socket, answers)
 	}
-	failed := sendProbes(limited, sockets, to)
+	sent := make(chan error, 1)
+	go func() {
+		err := sendProbes(limited, sockets, to)
+		if err != nil {
+			cancel() // no answer is to be waited for
+		}
+		sent <- err
+	}()
 	matches := gather(limited, answers)
+	err = <-sent
 	for _, socket := range sockets {
 		socket.Close()
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case len(matches) == 0 && len(failed) == repeats*len(sockets):
-		return nil, fmt.Errorf("ask for cameras at %s: %w", to, refusal(failed[0]))
+	case err != nil:
+		return nil, fmt.Errorf("ask for cameras at %s: %w", to, refusal(err))
 	}
 	return matches, nil
 }
@@ -148,25 +156,27 @@ func refusal(err error) error {
 	return err
 }
 
-// sendProbes sends each probe some times by each socket, and returns what went wrong.
-func sendProbes(ctx context.Context, sockets []net.PacketConn, to *net.UDPAddr) []error {
-	var failed []error
+// sendProbes sends each probe some times by each socket. An error says why none could be sent.
+func sendProbes(ctx context.Context, sockets []net.PacketConn, to *net.UDPAddr) error {
+	var failed error
+	sent := false
 	probes := [][]byte{probeFor("dn:NetworkVideoTransmitter"), probeFor("tds:Device")}
 	for n := range repeats {
 		if n > 0 && !sleep(ctx, repeatAfter) {
-			return failed
+			break
 		}
 		for _, socket := range sockets {
-			var err error
 			for _, p := range probes {
-				if _, e := socket.WriteTo(p, to); e != nil {
-					err = e
+				if _, err := socket.WriteTo(p, to); err != nil {
+					failed = err
+				} else {
+					sent = true
 				}
 			}
-			if err != nil {
-				failed = append(failed, err)
-			}
 		}
+	}
+	if sent {
+		return nil
 	}
 	return failed
 }

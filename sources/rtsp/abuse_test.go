@@ -207,3 +207,35 @@ func watchHeap(t *testing.T) (peak func() uint64) {
 }
 
 func base64Of(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+// TestAPasswordInThePathIsShownNowhere: some cameras want it there, as a whole segment
+// (scrypted#2096, frigate#5798, go2rtc#238: others have shown it).
+func TestAPasswordInThePathIsShownNowhere(t *testing.T) {
+	for name, habit := range map[string]habits.Habit{
+		"pictures":        {Media: habits.Media{Pictures: 3, Then: "close"}},
+		"not found":       {Answers: map[string][]string{"DESCRIBE": {"RTSP/1.0 404 no /kennwort/ here\r\n\r\n"}}},
+		"a redirect":      {Answers: map[string][]string{"DESCRIBE": {"RTSP/1.0 302 Found\r\nLocation: rtsp://192.0.2.7/kennwort/stream\r\n\r\n"}}},
+		"nothing over it": {Answers: map[string][]string{"SETUP": {"RTSP/1.0 461 kennwort\r\n\r\n"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &habits.Camera{Habit: habit}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer c.Stop()
+			env, logged := environment(&granted{address: c.Address()})
+			base := "rtsp://" + c.Address() + "/"
+			config := sources.RTSP{URL: base + "kennwort/stream", Shown: base + "${PW}/stream", Transport: rtsp.TransportAuto}
+			_, err := tryReceive(t, &rtsp.Source{Config: config}, env, func([]unit) bool { return false })
+			mustContain(t, err, "${PW}/stream")
+			if text := err.Error() + logged.String(); strings.Contains(text, "kennwort") {
+				t.Errorf("%s", text)
+			}
+		})
+	}
+	config := sources.RTSP{URL: "rtsp//kennwort", Shown: "rtsp//${PW}"}
+	env, _ := environment(&network{})
+	if _, err := tryReceive(t, &rtsp.Source{Config: config}, env, atLeast(1)); strings.Contains(err.Error(), "kennwort") {
+		t.Error(err)
+	}
+}

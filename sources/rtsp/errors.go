@@ -36,7 +36,7 @@ func (c *session) explain(err error) error {
 		err = errors.New("the connection ended")
 	}
 	advice, permanent := c.advise(err)
-	text := printable(pipeline.RedactText(err.Error()))
+	text := printable(pipeline.RedactText(c.config.Hide(err.Error())))
 	if advice != "" {
 		text += ": " + advice
 	}

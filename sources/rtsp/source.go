@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"sightline/pipeline"
@@ -38,12 +39,16 @@ type Source struct {
 	tcpOnly bool
 	// digest is learnt: the camera knows a way that does not show the password, so it is not shown.
 	digest bool
+
+	mu sync.Mutex
 	// told is what the log was told of each topic, so that a camera that comes and goes does not fill it.
 	told map[string]string
 }
 
 // news tells whether a topic is new, or what there is to say of it has changed.
 func (s *Source) news(topic, what string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	before, known := s.told[topic]
 	if known && before == what {
 		return false
@@ -78,7 +83,7 @@ func (s *Source) Receive(ctx context.Context, env pipeline.Env, take func(*pipel
 		return err
 	}
 	if s.news("udp", "") {
-		env.Log.Info("camera sends no media over UDP, trying TCP", "camera", target.name, "why", silent.Error())
+		env.Log.Info("camera sends no media over UDP, trying TCP", "camera", target.name, "why", s.Config.Hide(silent.Error()))
 	}
 	s.tcpOnly = true
 	return s.receive(ctx, env, target, false, silent, take)

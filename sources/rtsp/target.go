@@ -41,12 +41,16 @@ func aim(config *sources.RTSP, read readFile) (*target, error) {
 func aimAt(config *sources.RTSP, read readFile) (*target, error) {
 	u, err := parseURL(config.URL)
 	if err != nil {
-		return nil, err
+		return nil, errors.New(config.Hide(err.Error()))
 	}
 	if config.Transport == TransportTLS {
 		u.Scheme = "rtsps"
 	}
-	t := &target{url: u, name: pipeline.RedactText(u.String())}
+	name := config.Name()
+	if u.Scheme == "rtsps" {
+		name = strings.Replace(name, "rtsp://", "rtsps://", 1)
+	}
+	t := &target{url: u, name: name}
 	if u.Scheme == "rtsps" {
 		if config.Transport == TransportUDP {
 			return nil, fmt.Errorf("transport udp would leave the pictures of %s unencrypted: use tls, or rtsp:// in the url", t.name)

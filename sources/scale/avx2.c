@@ -122,18 +122,33 @@ AVX2 static void convert(uint8_t *out, int width, int16_t *const samples[3], int
 	sl_convert(out, width, samples, cut, matrix, order);
 }
 
-AVX2 static void reach(uint8_t *out, const uint8_t *u, const uint8_t *v, int n)
+AVX2 static inline __m256i from_middle(const uint8_t *chroma)
 {
-	sl_reach(out, u, v, n);
+	const __m256i middle = _mm256_set1_epi8((char)128);
+	__m256i c = _mm256_loadu_si256((const __m256i *)chroma);
+	return _mm256_or_si256(_mm256_subs_epu8(c, middle), _mm256_subs_epu8(middle, c));
 }
 
-AVX2 static int near(const uint8_t *luma, const uint8_t *reach, int bottom, int top)
+AVX2 static void reach(uint8_t *out, const uint8_t *u, const uint8_t *v, int n)
 {
-	__m256i y = _mm256_loadu_si256((const __m256i *)luma), r = _mm256_loadu_si256((const __m256i *)reach);
-	__m256i above = _mm256_subs_epu8(y, _mm256_subs_epu8(_mm256_set1_epi8((char)top), r));
-	__m256i below = _mm256_subs_epu8(_mm256_adds_epu8(_mm256_set1_epi8((char)bottom), r), y);
-	__m256i any = _mm256_or_si256(above, below);
-	return !_mm256_testz_si256(any, any);
+	int x = 0;
+	for (; x + 32 <= n; x += 32) {
+		__m256i most = _mm256_max_epu8(from_middle(u + x), from_middle(v + x));
+		_mm256_storeu_si256((__m256i *)(out + x), _mm256_adds_epu8(most, most));
+	}
+	sl_reach(out + x, u + x, v + x, n - x);
+}
+
+AVX2 static void near(uint8_t *flags, const uint8_t *luma, const uint8_t *reach, int segments, int bottom, int top)
+{
+	const __m256i black = _mm256_set1_epi8((char)bottom), white = _mm256_set1_epi8((char)top);
+	for (int i = 0; i < segments; i++, luma += SL_SEGMENT, reach += SL_SEGMENT) {
+		__m256i y = _mm256_loadu_si256((const __m256i *)luma), r = _mm256_loadu_si256((const __m256i *)reach);
+		__m256i above = _mm256_subs_epu8(y, _mm256_subs_epu8(white, r));
+		__m256i below = _mm256_subs_epu8(_mm256_adds_epu8(black, r), y);
+		__m256i any = _mm256_or_si256(above, below);
+		flags[i] = (uint8_t)!_mm256_testz_si256(any, any);
+	}
 }
 
 // Works out 16 of one colour; yu and v0 hold y and u, and v and 0, of pixels 0 to 3 and 8 to 11, and
@@ -157,7 +172,7 @@ AVX2 static inline __m256i cut16(const __m256i yu[2], const __m256i v0[2], const
 AVX2 static int cut(int16_t out[3][SL_SEGMENT], const sl_colors *colors, const int32_t matrix[3][4])
 {
 	const __m256i zero = _mm256_setzero_si256();
-	__m256i any = zero;
+	__m256i any[3] = {zero, zero, zero};
 	for (int x = 0; x < SL_SEGMENT; x += 16) {
 		__m256i y = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(colors->y + x)));
 		__m256i u = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(colors->u + x)));
@@ -167,10 +182,10 @@ AVX2 static int cut(int16_t out[3][SL_SEGMENT], const sl_colors *colors, const i
 		for (int c = 0; c < 3; c++) {
 			__m256i lost = cut16(yu, v0, matrix[c]);
 			_mm256_storeu_si256((__m256i *)(out[c] + x), lost);
-			any = _mm256_or_si256(any, lost);
+			any[c] = _mm256_or_si256(any[c], lost);
 		}
 	}
-	return !_mm256_testz_si256(any, any);
+	return !_mm256_testz_si256(any[0], any[0]) | !_mm256_testz_si256(any[1], any[1]) << 1 | !_mm256_testz_si256(any[2], any[2]) << 2;
 }
 
 AVX2 static void add(int16_t *sums, const int16_t *segment, int16_t weight)

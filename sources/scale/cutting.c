@@ -177,12 +177,12 @@ static void look(const sl_plan *p, const sl_kernel *kernel, const uint8_t *const
 		repeat(p, c->reach, c->few, 0, columns);
 		c->reached = chroma;
 	}
+	flags[c->segments - 1] = 1; // at the end of the row there may be less than a segment
+	kernel->near(flags, from.y, c->reach, columns / SL_SEGMENT, p->black, p->white);
 	for (int i = 0; i < c->segments; i++) {
-		const int x = i * SL_SEGMENT;
 		sl_colors colors;
 		int16_t room[3][SL_SEGMENT];
-		flags[i] = 0;
-		if (columns - x >= SL_SEGMENT && !kernel->near(from.y + x, c->reach + x, p->black, p->white))
+		if (!flags[i])
 			continue;
 		collect(p, &colors, &from, i);
 		flags[i] = (uint8_t)kernel->cut(place(c, row, i, room), &colors, p->matrix);
@@ -215,7 +215,8 @@ static void add_row(const sl_plan *p, const sl_kernel *kernel, const uint8_t *co
 			kernel->cut(lost, &colors, p->matrix);
 		}
 		for (int k = 0; k < 3; k++)
-			kernel->add(c->sums[k] + i * SL_SEGMENT, lost[k], weight);
+			if (flags[i] >> k & 1)
+				kernel->add(c->sums[k] + i * SL_SEGMENT, lost[k], weight);
 		filled->first = i < filled->first ? i : filled->first;
 		filled->end = i + 1 > filled->end ? i + 1 : filled->end;
 	}

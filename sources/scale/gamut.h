@@ -15,30 +15,38 @@
 // by any matrix.
 SL_INLINE void sl_reach(uint8_t *restrict reach, const uint8_t *restrict u, const uint8_t *restrict v, int n)
 {
-	for (int i = 0; i < n; i++) {
-		int b = u[i] > 128 ? u[i] - 128 : 128 - u[i], r = v[i] > 128 ? v[i] - 128 : 128 - v[i];
-		int most = 2 * (b > r ? b : r);
-		reach[i] = (uint8_t)(most > 255 ? 255 : most);
+	for (int i = 0; i < n; i++) { // in bytes throughout, so that compilers take whole vectors of them
+		uint8_t b = u[i] > 128 ? (uint8_t)(u[i] - 128) : (uint8_t)(128 - u[i]);
+		uint8_t r = v[i] > 128 ? (uint8_t)(v[i] - 128) : (uint8_t)(128 - v[i]);
+		uint8_t most = b > r ? b : r;
+		reach[i] = most > 127 ? 255 : (uint8_t)(most + most);
 	}
 }
 
-// Tells whether luma is so near to the ends of its range that chroma could take a colour out of RGB.
-SL_INLINE int sl_near(const uint8_t *restrict luma, const uint8_t *restrict reach, int bottom, int top)
+// Tells of each segment whether luma is so near to the ends of its range that chroma could take a
+// colour out of RGB.
+SL_INLINE void sl_near(uint8_t *restrict flags, const uint8_t *restrict luma, const uint8_t *restrict reach, int segments,
+		       uint8_t bottom, uint8_t top)
 {
-	uint8_t any = 0;
-	for (int i = 0; i < SL_SEGMENT; i++) {
-		uint8_t high = reach[i] > top ? 0 : (uint8_t)(top - reach[i]);
-		uint8_t low = reach[i] > 255 - bottom ? 255 : (uint8_t)(bottom + reach[i]);
-		any |= (uint8_t)((luma[i] > high) | (luma[i] < low));
+	const uint8_t room = (uint8_t)(255 - bottom);
+	for (int k = 0; k < segments; k++, luma += SL_SEGMENT, reach += SL_SEGMENT) {
+		uint8_t any = 0;
+		for (int i = 0; i < SL_SEGMENT; i++) {
+			uint8_t high = reach[i] > top ? 0 : (uint8_t)(top - reach[i]);
+			uint8_t low = reach[i] > room ? 255 : (uint8_t)(bottom + reach[i]);
+			any |= (uint8_t)((luma[i] > high) | (luma[i] < low));
+		}
+		flags[k] = any;
 	}
-	return any != 0;
 }
 
-// Works out what is cut off, in 1/128 of a level of red, green and blue; tells whether anything is.
+// Works out what is cut off, in 1/128 of a level of red, green and blue; returns 1 if anything of red is,
+// plus 2 for green and 4 for blue.
 SL_INLINE int sl_cut(int16_t out[3][SL_SEGMENT], const sl_colors *colors, const int32_t matrix[3][4])
 {
-	int16_t any = 0;
+	int which = 0;
 	for (int c = 0; c < 3; c++) {
+		int16_t any = 0;
 		const int32_t a = matrix[c][0], b = matrix[c][1], d = matrix[c][2], offset = sl_offset(matrix[c]);
 		for (int i = 0; i < SL_SEGMENT; i++) {
 			int32_t level = (colors->y[i] * a + colors->u[i] * b + colors->v[i] * d + offset) >> 7;
@@ -48,8 +56,9 @@ SL_INLINE int sl_cut(int16_t out[3][SL_SEGMENT], const sl_colors *colors, const 
 			out[c][i] = (int16_t)(lost > 32767 ? 32767 : lost < -32768 ? -32768 : lost);
 			any |= out[c][i];
 		}
+		which |= (any != 0) << c;
 	}
-	return any != 0;
+	return which;
 }
 
 // Adds a segment times a weight, in 1/32768.

@@ -28,7 +28,7 @@ typedef struct {
 			const int32_t matrix[3][4], int order);
 	// See gamut.h.
 	void (*reach)(uint8_t *reach, const uint8_t *u, const uint8_t *v, int n);
-	int (*near)(const uint8_t *luma, const uint8_t *reach, int bottom, int top);
+	void (*near)(uint8_t *flags, const uint8_t *luma, const uint8_t *reach, int segments, int bottom, int top);
 	int (*cut)(int16_t out[3][SL_SEGMENT], const sl_colors *colors, const int32_t matrix[3][4]);
 	void (*add)(int16_t *sums, const int16_t *segment, int16_t weight);
 } sl_kernel;

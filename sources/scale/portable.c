@@ -69,9 +69,9 @@ static void reach(uint8_t *out, const uint8_t *u, const uint8_t *v, int n)
 	sl_reach(out, u, v, n);
 }
 
-static int near(const uint8_t *luma, const uint8_t *reach, int bottom, int top)
+static void near(uint8_t *flags, const uint8_t *luma, const uint8_t *reach, int segments, int bottom, int top)
 {
-	return sl_near(luma, reach, bottom, top);
+	sl_near(flags, luma, reach, segments, (uint8_t)bottom, (uint8_t)top);
 }
 
 static int cut(int16_t out[3][SL_SEGMENT], const sl_colors *colors, const int32_t matrix[3][4])

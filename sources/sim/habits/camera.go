@@ -243,6 +243,9 @@ func (v *visit) nonce() string {
 	return md5Hex(fmt.Sprint("nonce", v.number, turn))
 }
 
+// options is RTSP's (RFC 2326 §10.1), not HTTP's.
+const options = "OPTIONS"
+
 // NoAnswer in Habit.Answers means that the camera says nothing.
 const NoAnswer = "-"
 
@@ -257,7 +260,7 @@ func (v *visit) answer(req *Request, nth int) string {
 		}
 	}
 	switch req.Method {
-	case "OPTIONS":
+	case options:
 		return "RTSP/1.0 200 OK\r\nPublic: OPTIONS, DESCRIBE, SETUP, TEARDOWN, PLAY\r\n\r\n"
 	case "DESCRIBE":
 		sdp := h.SDP

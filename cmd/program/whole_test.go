@@ -32,7 +32,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 60 * time.Second
+const patience = 5 * time.Minute
 
 const (
 	cameraPassword = `p#ss@w/rd:%`

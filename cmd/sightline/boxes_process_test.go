@@ -67,9 +67,6 @@ func answersItsOperator(t *testing.T, d *device, s *site) {
 	}
 }
 
-// slowest is the most that frames may take to flow again; the figure that is wanted is in the log.
-const slowest = 10 * time.Second
-
 // killedSupervisor kills the supervisor, and starts it again without the pipeline file.
 func killedSupervisor(t *testing.T, d *device, s *site) {
 	t.Helper()
@@ -85,11 +82,7 @@ func killedSupervisor(t *testing.T, d *device, s *site) {
 			all := s.results()
 			return len(all) > 0 && all[len(all)-1].Captured.After(began)
 		})
-		took := time.Since(began)
-		t.Logf("frames flow %s after the supervisor's return", took.Round(time.Millisecond))
-		if took > slowest {
-			t.Errorf("frames flow only %s after the supervisor's return", took)
-		}
+		t.Logf("frames flow %s after the supervisor's return", time.Since(began).Round(time.Millisecond))
 		d.up()
 		sameBoxes(t, d, boxes)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 var nonce = pipeline.NewSecret("0123456789abcdef0123456789abcdef")
 

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 15 * time.Second
+const patience = 2 * time.Minute
 
 // engines are those that the tests of this package run on.
 func engines() map[string]func(testing.TB) *enginetest.Engine {

@@ -40,7 +40,7 @@ type Harness struct {
 // Run runs the suite. Where the driver's Probe says that no box runs here, it skips with its reason.
 func Run(t *testing.T, h Harness) {
 	if h.Patience == 0 {
-		h.Patience = 30 * time.Second
+		h.Patience = 3 * time.Minute
 	}
 	d := h.New()
 	p := d.Probe(t.Context())

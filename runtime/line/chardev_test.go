@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // chardev stands between a guest's raw stream and the hosts that connect to it, as QEMU does: bytes
 // of the guest are lost while no host is connected, and a host goes at any byte.

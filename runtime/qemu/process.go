@@ -19,7 +19,7 @@ import (
 )
 
 // leftTime bounds how long is waited for what was killed to go, and for the end of its log.
-const leftTime = 10 * time.Second
+const leftTime = time.Minute
 
 // Process is a guest that runs, started or adopted. Its methods may be called from any goroutine.
 type Process struct {

@@ -72,7 +72,7 @@ func TestDriver(t *testing.T) {
 }
 
 // patience is how long a guest may take that is translated on a busy machine.
-const patience = 2 * time.Minute
+const patience = 10 * time.Minute
 
 func TestEveryStartSaysHello(t *testing.T) {
 	d := works(t, "")

@@ -49,7 +49,7 @@ func image(t *testing.T, ignores bool) string {
 }
 
 // guestPatience is how long the guest may take.
-const guestPatience = time.Minute
+const guestPatience = 10 * time.Minute
 
 // runs are the starts of one guest.
 type runs struct {

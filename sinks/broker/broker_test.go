@@ -17,7 +17,7 @@ import (
 	"sightline/sinks/broker"
 )
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func start(t *testing.T, o broker.Options) *broker.Broker {
 	t.Helper()

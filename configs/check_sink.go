@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"sightline/sinks"
 )
@@ -101,6 +102,8 @@ func (c *checker) topic(path, prefix string) {
 		c.problem(path, "begins with $, which is the broker's own", "remove it")
 	case slices.Contains(strings.Split(prefix, "/"), ""):
 		c.problem(path, "has an empty level", "write it without / at its ends, and // within")
+	case strings.ContainsFunc(prefix, unicode.IsControl):
+		c.problem(path, "has control characters, for which brokers close the connection", "remove them")
 	case len(prefix) > 1024:
 		c.problem(path, "has more than 1024 bytes", "")
 	}

@@ -103,14 +103,18 @@ func (c *checker) secretFile(path, name string) pipeline.Secret {
 	return pipeline.NewSecret(text)
 }
 
-// exposed warns of a secret that every user of the machine can read. In /run/secrets container engines
+// exposed warns of a secret that every user of the machine can read or write. Links are followed, as
+// container engines mount secrets by them: what counts is the file that they lead to. In /run/secrets container engines
 // put files with modes of their own.
 func (c *checker) exposed(path, name string) {
 	info, err := os.Stat(name)
 	if err != nil || strings.HasPrefix(name, "/run/secrets/") {
 		return // that it can be read was checked
 	}
-	if info.Mode().Perm()&0o004 != 0 {
+	switch mode := info.Mode().Perm(); {
+	case mode&0o002 != 0:
+		c.warn(path, "every user of this machine can write the file", "chmod o-rw the file")
+	case mode&0o004 != 0:
 		c.warn(path, "every user of this machine can read the file", "chmod o-r the file")
 	}
 }

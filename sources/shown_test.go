@@ -22,6 +22,18 @@ func TestVariablesInAnAddressAreHidden(t *testing.T) {
 	if got := r.Hide("picture 7 of 77 from cam:554"); got != "picture 7 of 77 from cam:554" {
 		t.Errorf("too much is hidden: %q", got)
 	}
+	for _, test := range []struct{ url, shown, name, text, hidden string }{
+		{"rtsp://192.0.2.1:8554/s", "rtsp://192.0.2.1:${PORT}/s", "rtsp://192.0.2.1:8554/s", "dial 192.0.2.1:8554/s", "dial 192.0.2.1:8554/s"},
+		{"rtsp://192.0.2.1/kennwort", "${URL}", "rtsp://192.0.2.1/<redacted>", "no kennwort at /kennwort", "no <redacted> at /<redacted>"},
+		{"rtsp://192.0.2.1/kennwort", "rtsp://${REST}", "rtsp://192.0.2.1/<redacted>", "GET rtsp://192.0.2.1/kennwort", "GET rtsp://192.0.2.1/<redacted>"},
+		{"rtsp://192.0.2.1", "${URL}", "rtsp://192.0.2.1", "rtsp://192.0.2.1/", "rtsp://192.0.2.1/"},
+		{"kennwort", "${URL}", "", "kennwort is no address", "<redacted> is no address"},
+	} {
+		r := sources.RTSP{URL: test.url, Shown: test.shown}
+		if r.Name() != test.name || r.Hide(test.text) != test.hidden {
+			t.Errorf("%s: %q, %q", test.shown, r.Name(), r.Hide(test.text))
+		}
+	}
 	plain := sources.RTSP{URL: "rtsp://cam/stream1"}
 	if plain.Name() != plain.URL || plain.Hide("/stream1") != "/stream1" {
 		t.Errorf("an address without variables: %q, %q", plain.Name(), plain.Hide("/stream1"))

@@ -107,9 +107,9 @@ func (r *Report) Table() string {
 	r.ledger(&b)
 	b.WriteString("\n")
 	r.slopes(&b)
-	verdict := "the books balance, and everything is flat"
+	verdict := "the books balance, and nothing grows"
 	if !r.Good {
-		verdict = "NOT GOOD"
+		verdict = "NOT GOOD: the books do not balance, or something grows"
 	}
 	fmt.Fprintf(&b, "\n%s\n", verdict)
 	return b.String()

@@ -20,10 +20,11 @@ type Slope struct {
 	Verdict string  `json:"verdict"`
 }
 
-// The verdicts.
+// The verdicts. Only Growing is bad.
 const (
-	Flat    = "flat"
-	Growing = "GROWING"
+	Flat    = "flat"           // growth by more than the floor is ruled out
+	Unseen  = "no growth seen" // neither seen nor ruled out
+	Growing = "GROWING"        // by more than the floor
 	Unknown = "too short to tell"
 )
 
@@ -41,8 +42,9 @@ type point struct {
 // fit finds the slope that all lives of the program have in common, each with a level of its own: least
 // squares over the means of blocks, after the first third of all and the beginning of each life.
 //
-// It is growing when the whole interval of confidence lies above zero and even its lower end makes more
-// than floor of the time looked at. So a short run finds large leaks, and a long one small ones too.
+// It is growing when even the lower end of the interval of confidence makes more than floor of the time
+// looked at, and flat when not even the upper end does. So a short run finds large leaks, and a long one
+// small ones too.
 func fit(name, unit string, points []point, floor float64) Slope {
 	s := Slope{Name: name, Unit: unit, Floor: floor, Verdict: Unknown}
 	means := gather(points)
@@ -78,9 +80,13 @@ func fit(name, unit string, points []point, floor float64) Slope {
 		rest += (v - s.PerHour*t) * (v - s.PerHour*t)
 	}
 	s.Margin = student(free) * math.Sqrt(rest/float64(free)/tt)
-	s.Verdict = Flat
-	if (s.PerHour-s.Margin)*s.Hours > s.Floor {
+	switch {
+	case (s.PerHour-s.Margin)*s.Hours > s.Floor:
 		s.Verdict = Growing
+	case (s.PerHour+s.Margin)*s.Hours > s.Floor:
+		s.Verdict = Unseen
+	default:
+		s.Verdict = Flat
 	}
 	return s
 }

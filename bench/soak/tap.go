@@ -12,7 +12,7 @@ import (
 type tap struct {
 	taken func(topic string, payload []byte)
 
-	up, down packets
+	up, down stream
 
 	mu     sync.Mutex
 	flying map[uint16]message
@@ -65,14 +65,14 @@ func (t *tap) answered(first byte, body []byte) {
 	}
 }
 
-// packets finds control packets in a stream.
-type packets struct {
+// stream finds control packets in a stream of bytes.
+type stream struct {
 	rest []byte
 	lost bool // the stream is none of MQTT
 }
 
 // read takes more of the stream, and calls found with the first byte and the body of each whole packet.
-func (s *packets) read(p []byte, found func(first byte, body []byte)) {
+func (s *stream) read(p []byte, found func(first byte, body []byte)) {
 	if s.lost {
 		return
 	}
@@ -88,7 +88,7 @@ func (s *packets) read(p []byte, found func(first byte, body []byte)) {
 }
 
 // measure reads the remaining length (MQTT 3.1.1 §2.2.3): seven bits a byte, at most four of them.
-func (s *packets) measure() (n, begin int, ok bool) {
+func (s *stream) measure() (n, begin int, ok bool) {
 	for i := 1; i < len(s.rest); i++ {
 		n |= int(s.rest[i]&0x7f) << (7 * (i - 1))
 		switch {

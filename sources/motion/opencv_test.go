@@ -110,3 +110,31 @@ func differ(a, b []byte, by int) (n int) {
 	}
 	return n
 }
+
+// The same steps on the same small picture, here and in OpenCV.
+func BenchmarkSteps(b *testing.B) {
+	of := size{160, 90}
+	b.Run("here", func(b *testing.B) {
+		var s scratch
+		s.resize(of)
+		pixels, things := grey(of, 1), mask(of, 1)
+		again := make([]uint8, len(things))
+		for b.Loop() {
+			s.blur(pixels, of)
+			copy(again, things)
+			s.open(again, of)
+			s.largest(again, of)
+		}
+	})
+	b.Run("OpenCV", func(b *testing.B) {
+		pixels, things, again := mat(b, of, grey(of, 1)), mat(b, of, mask(of, 1)), gocv.NewMat()
+		defer again.Close()
+		kernel := gocv.GetStructuringElement(gocv.MorphRect, image.Pt(3, 3))
+		defer kernel.Close()
+		for b.Loop() {
+			_ = gocv.Blur(pixels, &pixels, image.Pt(3, 3)) // the test above looks at errors
+			_ = gocv.MorphologyEx(things, &again, gocv.MorphOpen, kernel)
+			largestOf(again)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -133,4 +134,37 @@ func FuzzOffer(f *testing.F) {
 			t.Fatal("it has no name")
 		}
 	})
+}
+
+// TestFilesOfRealCamerasAreMended gives every answer and request on file to what mends them, cut off at
+// every place too.
+func TestFilesOfRealCamerasAreMended(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(pipelinetest.TestData(t), "rtsp", "retina_testdata", "*.txt"))
+	if err != nil || len(files) < 25 {
+		t.Fatalf("%d files: %v", len(files), err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, replies := newMender(string(content))
+		message, err := m.next()
+		switch {
+		case bytes.HasPrefix(content, []byte("RTSP/1.0 ")):
+			if !bytes.HasPrefix(message, content[:12]) {
+				t.Errorf("%s becomes %q, %v", filepath.Base(file), message, err)
+			}
+		case strings.HasSuffix(file, "_request.txt"):
+			if !strings.HasPrefix(replies.String(), "RTSP/1.0 ") {
+				t.Errorf("%s is answered %q", filepath.Base(file), replies)
+			}
+		}
+		for cut := range len(content) {
+			m, _ := newMender(string(content[:cut]))
+			for err = nil; err == nil; {
+				_, err = m.next()
+			}
+		}
+	}
 }

@@ -196,8 +196,16 @@ type stageReport struct {
 	Detail string             `json:"detail,omitempty"`
 	Since  time.Time          `json:"since"`
 	Counts map[string]float64 `json:"counts"`          // totals by metric name, without prefix and _total
-	Drops  map[string]float64 `json:"drops,omitempty"` // dropped frames by reason
-	Box    *boxReport         `json:"box,omitempty"`
+	Drops  map[string]float64 `json:"drops,omitempty"` // dropped frames and results by reason
+	// Waiting is what a publish stage has not delivered yet.
+	Waiting *waitingReport `json:"waiting,omitempty"`
+	Box     *boxReport     `json:"box,omitempty"`
+}
+
+type waitingReport struct {
+	Results uint64 `json:"results"`
+	Bytes   uint64 `json:"bytes"`
+	Trouble bool   `json:"trouble,omitempty"` // the disk does not take them: they are in memory
 }
 
 type boxReport struct {
@@ -220,10 +228,11 @@ func (b *Board) report() report {
 		if !ok {
 			status = pipeline.Status{State: pipeline.StateStarting, Since: b.Began}
 		}
-		counts, drops := summarise(s.Samples())
+		samples := s.Samples()
+		counts, drops := summarise(samples)
 		out.Stages = append(out.Stages, stageReport{
 			Name: s.Name, Kind: s.Kind, State: status.State, Reason: status.Reason, Detail: status.Detail,
-			Since: status.Since, Counts: counts, Drops: drops, Box: s.box(),
+			Since: status.Since, Counts: counts, Drops: drops, Waiting: waiting(samples), Box: s.box(),
 		})
 	}
 	return out

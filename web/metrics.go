@@ -114,7 +114,7 @@ func total(samples []pipeline.Sample, m pipeline.Metric) float64 {
 	return sum
 }
 
-// summarise adds up counters by metric, and dropped frames by reason.
+// summarise adds up counters by metric, and what was dropped by reason.
 func summarise(samples []pipeline.Sample) (counts, drops map[string]float64) {
 	counts, drops = map[string]float64{}, map[string]float64{}
 	for _, s := range samples {
@@ -124,9 +124,29 @@ func summarise(samples []pipeline.Sample) (counts, drops map[string]float64) {
 		short := strings.TrimSuffix(strings.TrimPrefix(s.Name, "sightline_"), "_total")
 		counts[short] += s.Value
 		at := slices.Index(s.Labels, "reason")
-		if s.Name == pipeline.FramesDropped.Name && at >= 0 && s.Value > 0 {
+		if (s.Name == pipeline.FramesDropped.Name || s.Name == pipeline.ResultsLost.Name) && at >= 0 && s.Value > 0 {
 			drops[s.Labels[at+1]] += s.Value
 		}
 	}
 	return counts, drops
+}
+
+// waiting says what waits in front of a publish stage; nil for other stages.
+func waiting(samples []pipeline.Sample) *waitingReport {
+	var w waitingReport
+	found := false
+	for _, s := range samples {
+		switch s.Name {
+		case pipeline.SpoolResults.Name:
+			w.Results, found = uint64(s.Value), true
+		case pipeline.SpoolBytes.Name:
+			w.Bytes = uint64(s.Value)
+		case pipeline.SpoolTrouble.Name:
+			w.Trouble = s.Value > 0
+		}
+	}
+	if !found {
+		return nil
+	}
+	return &w
 }

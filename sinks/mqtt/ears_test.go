@@ -86,3 +86,19 @@ func TestHomeAssistantIsAnsweredCalmly(t *testing.T) {
 		}
 	})
 }
+
+// Whatever topic a broker names, only one below the own node is emptied, and it can be published on.
+func FuzzStale(f *testing.F) {
+	d := testDiscovery(f)
+	f.Add("home/sensor/" + d.node + "/old/config")
+	f.Add(d.entities[0].topic)
+	f.Add("home/+/" + d.node + "/#/config")
+	f.Fuzz(func(t *testing.T, topic string) {
+		if !d.stale(topic) {
+			return
+		}
+		if !strings.Contains(topic, "/"+d.node+"/") || !strings.HasPrefix(topic, "home/") || strings.ContainsAny(topic, "+#\x00") {
+			t.Fatalf("%q", topic)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package rtsp
 import (
 	"bytes"
 	"encoding/binary"
+	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -187,5 +188,26 @@ func TestSingleStrangersAreNotTheCamera(t *testing.T) {
 	}
 	if n != 1 || !packet(4) || packet(1) {
 		t.Errorf("a new source is taken after %d", n)
+	}
+}
+
+// TestTheCameraIsAnsweredAtAnyTime: also when the client has said nothing for longer than it may take to
+// say something.
+func TestTheCameraIsAnsweredAtAnyTime(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	if err := near.SetWriteDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	conn := newMendedConn(near)
+	go func() { _, _ = conn.Read(make([]byte, 100)) }()
+	if _, err := far.Write([]byte("OPTIONS * RTSP/1.0\r\nCSeq: 9\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 100)
+	n, err := far.Read(answer)
+	if want := "RTSP/1.0 200 OK\r\nCSeq: 9\r\n\r\n"; err != nil || string(answer[:n]) != want {
+		t.Errorf("%q, %v; want %q", answer[:n], err, want)
 	}
 }

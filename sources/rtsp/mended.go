@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // readBuffer is of a connection: some packets at once.
@@ -24,9 +25,16 @@ func newMendedConn(conn net.Conn) *mendedConn {
 	c := &mendedConn{Conn: conn}
 	c.mender = mender{
 		reader: bufio.NewReaderSize(conn, readBuffer), frames: &c.frames,
-		reply: func(p []byte) { _, _ = conn.Write(p) }, // a camera that does not care for it is none the worse
+		reply: func(p []byte) { reply(conn, p) },
 	}
 	return c
+}
+
+// reply answers a request of the camera. The client's limit for its own last message may be over. A camera
+// that does not take the answer is none the worse.
+func reply(conn net.Conn, p []byte) {
+	_ = conn.SetWriteDeadline(time.Now().Add(answerLimit))
+	_, _ = conn.Write(p)
 }
 
 func (c *mendedConn) Read(p []byte) (int, error) {

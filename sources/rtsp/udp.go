@@ -247,7 +247,7 @@ func (l *udpLink) readMessages() {
 	defer close(l.ended)
 	mender := mender{
 		reader: bufio.NewReader(l.Conn), frames: new(atomic.Bool), // media comes over UDP
-		reply: func(p []byte) { _, _ = l.Conn.Write(p) },
+		reply: func(p []byte) { reply(l.Conn, p) },
 	}
 	for {
 		message, err := mender.next()

@@ -20,7 +20,7 @@ func TestColoursOfAStreamAreThoseThatWereEncoded(t *testing.T) {
 	}
 	colours := [][3]byte{{255, 255, 255}, {0, 0, 0}, {200, 30, 40}, {30, 180, 60}, {40, 50, 210}, {128, 128, 128}}
 	tests := []struct{ name, format, matrix, full, codec, size string }{
-		{"said nothing", "yuv420p", "smpte170m", "tv", "libx264", "64x64"},
+		{"bt601", "yuv420p", "smpte170m", "tv", "libx264", "64x64"},
 		{"bt709", "yuv420p", "bt709", "tv", "libx264", "64x64"},
 		{"full range", "yuvj420p", "smpte170m", "pc", "libx264", "64x64"},
 		{"full range of bt709", "yuvj420p", "bt709", "pc", "libx264", "64x64"},

@@ -110,7 +110,7 @@ const (
 
 // Spool is the queue in front of an upstream, and its limits.
 type Spool struct {
-	MaxBytes pipeline.Size `mapstructure:"max_bytes" default:"16MiB" min:"64KiB" doc:"Bytes that may wait."`
+	MaxBytes pipeline.Size `mapstructure:"max_bytes" default:"256MiB" min:"64KiB" doc:"Bytes that may wait on disk."`
 	MaxAge   time.Duration `mapstructure:"max_age" default:"72h" min:"1s" doc:"How long a result may wait."`
 	Full     string        `mapstructure:"full" enum:"drop_oldest,reject_new" default:"drop_oldest" doc:"What is let go, and counted, when the queue is full."`
 }

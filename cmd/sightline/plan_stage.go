@@ -24,10 +24,16 @@ func (p *planner) sink(c sinks.Config) {
 	switch {
 	case c.MQTT != nil:
 		p.line("upstream", "MQTT %s, QoS %d, topics %s/%s/…", pipeline.RedactText(c.MQTT.URL), c.MQTT.QoS, c.MQTT.Prefix, p.pipeline.Device)
+	case c.HTTP != nil:
+		p.line("upstream", "POST to %s, batches of %d", pipeline.RedactText(c.HTTP.URL), c.HTTP.Batch)
 	case c.JSONL != nil:
 		p.line("upstream", "JSON lines to %s", c.JSONL.Path)
 	}
-	p.line("spool", "in memory, %s or %s, then %s", c.Spool.MaxBytes, c.Spool.MaxAge, c.Spool.Full)
+	where := "on disk"
+	if c.JSONL != nil {
+		where = "in memory"
+	}
+	p.line("spool", "%s, %s or %s, then %s", where, c.Spool.MaxBytes, c.Spool.MaxAge, c.Spool.Full)
 	p.line("results of", "%s", strings.Join(c.Inputs, ", "))
 	p.grants(endpoints)
 }

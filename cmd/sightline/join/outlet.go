@@ -16,6 +16,9 @@ import (
 	"sightline/sinks/spool"
 )
 
+// inMemory is the most bytes that may wait where there is no disk for them.
+const inMemory = 16 << 20
+
 // flying is the most results that are on their way to a publish stage in a box.
 const flying = 64
 
@@ -26,6 +29,8 @@ type outlet struct {
 	stats  *pipeline.Stats
 	opened chan struct{} // closed when queue is there
 	queue  *spool.Way
+	// durable says that the queue is on disk.
+	durable bool
 }
 
 func newOutlet(sink string) *outlet {
@@ -36,6 +41,9 @@ func newOutlet(sink string) *outlet {
 // limits. It is called by one goroutine at a time.
 func (o *outlet) open(folder string, c sinks.Config, log *slog.Logger) {
 	if closed(o.opened) {
+		if !o.durable {
+			c.Spool.MaxBytes = min(c.Spool.MaxBytes, inMemory)
+		}
 		o.queue.Limit(c.Spool)
 		return
 	}
@@ -43,13 +51,14 @@ func (o *outlet) open(folder string, c sinks.Config, log *slog.Logger) {
 	options := spool.Options{Config: c.Spool, Stage: o.sink, Stats: o.stats, Log: log}
 	if c.JSONL == nil && folder != "" {
 		options.Folder = filepath.Join(folder, o.sink)
+		var err error
+		if o.queue, err = spool.Open(options); err == nil {
+			o.durable = true
+			return
+		}
+		log.Error("results wait in memory only, and do not outlive this program", "stage", o.sink, "err", err)
 	}
-	var err error
-	if o.queue, err = spool.Open(options); err == nil {
-		return
-	}
-	log.Error("results wait in memory only, and do not outlive this program", "stage", o.sink, "err", err)
-	options.Folder = ""
+	options.Folder, options.Config.MaxBytes = "", min(c.Spool.MaxBytes, inMemory)
 	o.queue, _ = spool.Open(options) // fails for folders only
 }
 

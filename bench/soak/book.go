@@ -19,7 +19,9 @@ type book struct {
 	events     map[string]*story
 	deliveries int // of results and events
 	duplicates int
-	wrong      []string // what should not be
+	refused    map[string]bool // ids of what was refused for good
+	silent     map[string]bool // ids of what was kept, and no answer said so
+	wrong      []string        // what should not be
 }
 
 // run is the results of one run of a classify stage. Their ids are numbered from 1 without a gap.
@@ -35,7 +37,9 @@ type story struct {
 	ended bool
 }
 
-func newBook() *book { return &book{runs: map[string]*run{}, events: map[string]*story{}} }
+func newBook() *book {
+	return &book{runs: map[string]*run{}, events: map[string]*story{}, refused: map[string]bool{}, silent: map[string]bool{}}
+}
 
 // maxWrong bounds how many complaints are kept.
 const maxWrong = 20
@@ -46,8 +50,25 @@ func (b *book) complain(format string, args ...any) {
 	}
 }
 
-// take notes one message: a result, an event, or something else that does not count.
-func (b *book) take(payload []byte) {
+// unheard notes that whoever sent messages does not know that they came; hear, that it does.
+func (b *book) unheard(ids []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range ids {
+		b.silent[id] = true
+	}
+}
+
+func (b *book) hear(ids []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range ids {
+		delete(b.silent, id)
+	}
+}
+
+// take notes one message: a result, an event, or something else that does not count. It returns its id.
+func (b *book) take(payload []byte) (id string) {
 	var m struct {
 		ID       string             `json:"id"`
 		Event    string             `json:"event"`
@@ -69,6 +90,14 @@ func (b *book) take(payload []byte) {
 		b.deliveries++
 		b.result(m.ID, m.Inferred)
 	}
+	return m.ID
+}
+
+// refuse notes that the upstream has refused a message for good.
+func (b *book) refuse(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refused[id] = true
 }
 
 // part splits an id into what is before the last hyphen, and the number behind it.
@@ -129,8 +158,8 @@ func (b *book) event(id, event string, t pipeline.EventType) {
 
 // counts are the sums of a book.
 type counts struct {
-	results, duplicates, deliveries, events, open int
-	wrong                                         []string
+	results, duplicates, deliveries, events, open, silent, refused int
+	wrong                                                          []string
 }
 
 func (b *book) sum() (c counts) {
@@ -145,7 +174,13 @@ func (b *book) sum() (c counts) {
 			c.open++
 		}
 	}
-	c.duplicates, c.deliveries, c.wrong = b.duplicates, b.deliveries, slices.Clone(b.wrong)
+	for id := range b.refused {
+		prefix, number, err := part(id)
+		if r := b.runs[prefix]; err == nil && (r == nil || !r.seen[number]) {
+			c.refused++
+		}
+	}
+	c.duplicates, c.deliveries, c.silent, c.wrong = b.duplicates, b.deliveries, len(b.silent), slices.Clone(b.wrong)
 	return c
 }
 

@@ -158,6 +158,7 @@ func (s *soak) settled(ctx context.Context) bool {
 // killBox ends a box as kill -9 does.
 func (s *soak) killBox(ctx context.Context, stage string) error {
 	if stage == s.classify && !s.calm(ctx) {
+		s.say("stage %s not killed: results were being let go all the time", stage)
 		return nil
 	}
 	boxes, err := filepath.Glob(filepath.Join(s.program.state(), "boxes", "*", "process.json"))
@@ -175,7 +176,8 @@ func (s *soak) killBox(ctx context.Context, stage string) error {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 		return nil
 	}
-	return nil // it is being started again
+	s.say("stage %s not killed: it has no process", stage)
+	return nil
 }
 
 // calmPatience is how long a kill waits for the moment.

@@ -22,18 +22,20 @@ const (
 	sipEvery = 20 * time.Millisecond // a slow gate lets 25 kB a second through
 )
 
-// watcher looks at what goes through one connection: toServer at what the client sent, toClient at what
-// the server is about to have delivered. Each is called by one goroutine, with every byte once, before
-// the bytes go on.
+// watcher looks at what goes through one connection, which calls each method from one goroutine at a time.
 type watcher interface {
-	toServer(p []byte)
-	toClient(p []byte)
+	toServer(p []byte) // what the client sent, before it goes on
+	toClient(p []byte) // what the server sent, before it goes on
+	gaveClient()       // what came last to toClient has gone on
+	broke()            // the gate has cut the connection
 }
 
 // gate is the only way to a server, on which things go wrong. Its methods may be called from any
 // goroutine.
 type gate struct {
-	watch func() watcher // called for each connection; nil: nobody looks
+	// watch is called for each connection, with the address that the server knows its client by; nil:
+	// nobody looks.
+	watch func(client string) watcher
 
 	listener net.Listener
 	workers  sync.WaitGroup
@@ -47,7 +49,7 @@ type gate struct {
 }
 
 // newGate opens a gate to a server on a port of its own.
-func newGate(target string, watch func() watcher) (*gate, error) {
+func newGate(target string, watch func(string) watcher) (*gate, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -87,7 +89,7 @@ func (g *gate) admit(client net.Conn) {
 	defer server.Close()
 	p := &passage{gate: g, client: client, server: server, cut: make(chan struct{})}
 	if g.watch != nil {
-		p.watcher = g.watch()
+		p.watcher = g.watch(server.LocalAddr().String())
 	}
 	if !g.note(p) {
 		return
@@ -181,6 +183,9 @@ func (p *passage) reset() {
 		}
 	}
 	p.end()
+	if p.watcher != nil {
+		p.watcher.broke()
+	}
 }
 
 // end ends both connections.
@@ -209,29 +214,37 @@ func (p *passage) swept() []byte {
 // carry copies both ways until either ends.
 func (p *passage) carry() {
 	var up sync.WaitGroup
-	up.Go(func() { p.pump(p.server, p.client, func(b []byte) { p.see(b, watcher.toServer) }, nil) })
-	p.pump(p.client, p.server, func(b []byte) { p.see(b, watcher.toClient) }, p.swept)
+	up.Go(func() { p.pump(p.client, p.asked) })
+	p.pump(p.server, p.answered)
 	up.Wait()
 }
 
-func (p *passage) see(b []byte, by func(watcher, []byte)) {
+func (p *passage) asked(b []byte) bool {
 	if p.watcher != nil {
-		by(p.watcher, b)
+		p.watcher.toServer(b)
 	}
+	return p.forward(p.server, b)
 }
 
-func (p *passage) pump(to, from net.Conn, see func([]byte), swept func() []byte) {
+func (p *passage) answered(b []byte) bool {
+	if p.watcher != nil {
+		p.watcher.toClient(b)
+	}
+	if !p.forward(p.client, p.swept()) || !p.forward(p.client, b) {
+		return false
+	}
+	if p.watcher != nil {
+		p.watcher.gaveClient()
+	}
+	return true
+}
+
+func (p *passage) pump(from net.Conn, pass func([]byte) bool) {
 	defer p.end()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		see(buffer[:n])
-		if swept != nil {
-			if junk := swept(); len(junk) > 0 && !p.forward(to, junk) {
-				return
-			}
-		}
-		if !p.forward(to, buffer[:n]) || err != nil {
+		if n > 0 && !pass(buffer[:n]) || err != nil {
 			return
 		}
 	}

@@ -8,13 +8,18 @@ import (
 	"time"
 )
 
-// Account is the books of one sink: Made = Received + Waiting + all of Lost + Unsafe + Unexplained.
+// Account is the books of one sink: Made = Received + Waiting + all of Lost − LostAnyway + Unsafe + Unexplained.
 type Account struct {
-	Sink     string         `json:"sink"`
-	Made     int            `json:"made"`     // results
-	Received int            `json:"received"` // of them, each once
-	Waiting  int            `json:"waiting"`  // in the spool, at the end
-	Lost     map[string]int `json:"lost"`     // counted by the program, by reason
+	Sink     string `json:"sink"`
+	Made     int    `json:"made"`     // results
+	Received int    `json:"received"` // of them, each once
+	Waiting  int    `json:"waiting"`  // in the spool, at the end
+	// Lost are by reason: those that the program let go, as it has counted them, and those that the upstream
+	// refused for good, as that has counted them; the program has to count them too.
+	Lost map[string]int `json:"lost"`
+	// LostAnyway are those that the program let go and counted, though they had come: the answer that
+	// said so had not reached it. There are never more than answers that got lost.
+	LostAnyway int `json:"lost_anyway"`
 	// Unsafe are results that a kill took before they were safe. None of them may be older than
 	// safeAfter; those that are, are in Wrong.
 	Unsafe      int      `json:"unsafe"`
@@ -110,20 +115,26 @@ func settle(sinks []string, books map[string]*book, d *diary, last look) []Accou
 	}
 	var accounts []Account
 	for _, sink := range sinks {
-		accounts = append(accounts, account(sink, books[sink], epochs, d.counted(sink), last))
+		accounts = append(accounts, account(sink, books[sink], epochs, d.boxed, d.counted(sink), last))
 	}
 	return accounts
 }
 
-func account(sink string, b *book, epochs []*epoch, lost map[string]float64, last look) Account {
+func account(sink string, b *book, epochs []*epoch, boxed bool, lost map[string]float64, last look) Account {
 	sum := b.sum()
 	a := Account{
 		Sink: sink, Received: sum.results, Waiting: int(last.waiting[sink].results), Lost: map[string]int{},
 		Duplicates: sum.duplicates, Events: sum.events, OpenEvents: sum.open, Wrong: sum.wrong,
 	}
-	total := 0
+	total := sum.refused
+	if total > 0 {
+		a.Lost[refused] = total
+	}
+	if n := int(lost[refused]); n < total-sum.silent && !boxed {
+		a.Wrong = append(a.Wrong, fmt.Sprintf("%d results were refused for good, and %d counted", total, n))
+	}
 	for why, n := range lost {
-		if n > 0 {
+		if n > 0 && why != refused {
 			a.Lost[why] = int(math.Round(n))
 			total += a.Lost[why]
 		}
@@ -141,6 +152,8 @@ func account(sink string, b *book, epochs []*epoch, lost map[string]float64, las
 		}
 	}
 	a.Unexplained = a.Made - a.Received - a.Waiting - a.Unsafe - total
+	a.LostAnyway = min(max(0, -a.Unexplained), sum.silent, total)
+	a.Unexplained += a.LostAnyway
 	return a
 }
 

@@ -117,10 +117,10 @@ func (r *Report) Table() string {
 
 func (r *Report) ledger(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "sink\tmade\t= received\t+ waiting\t+ lost, counted\t+ not yet safe at a kill\t+ unexplained\ttwice\tevents\topen\t")
+	fmt.Fprintln(w, "sink\tmade\t= received\t+ waiting\t+ lost, counted\t− of them received, unheard\t+ not yet safe at a kill\t+ unexplained\ttwice\tevents\topen\t")
 	for _, a := range r.Accounts {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t\n", a.Sink, a.Made, a.Received, a.Waiting, reasons(a.Lost),
-			a.Unsafe, a.Unexplained, a.Duplicates, a.Events, a.OpenEvents)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", a.Sink, a.Made, a.Received, a.Waiting, reasons(a.Lost),
+			a.LostAnyway, a.Unsafe, a.Unexplained, a.Duplicates, a.Events, a.OpenEvents)
 	}
 	w.Flush() //nolint:errcheck // a builder takes all
 	for _, a := range r.Accounts {

@@ -81,7 +81,7 @@ func of(stage string) string { return fmt.Sprintf("stage=%q", stage) }
 // usage is what the program uses at one moment, its process boxes included.
 type usage struct {
 	At         time.Duration `json:"at_ns"` // since the beginning
-	Life       int           `json:"life"`  // counts the starts of the program
+	Life       int           `json:"life"`  // counts the starts of the program, and of its boxes
 	Resident   float64       `json:"resident_bytes"`
 	Files      float64       `json:"files"` // open descriptors
 	Threads    float64       `json:"threads"`

@@ -1,14 +1,10 @@
 package soak
 
 import (
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,7 +138,7 @@ func newBrokerPlace() (*brokerPlace, error) {
 		}
 	}
 	var err error
-	p.gate, err = newGate(p.address(), func() watcher { return newTap(taken) })
+	p.gate, err = newGate(p.address(), func(string) watcher { return newTap(taken) })
 	if err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
@@ -184,106 +180,4 @@ func (p *brokerPlace) stop() error {
 func (p *brokerPlace) close() error {
 	p.gate.close()
 	return p.stop()
-}
-
-// answer is how the web server answers.
-type answer string
-
-// The answers of the web server.
-const (
-	well    answer = "well"
-	busy    answer = "busy"    // 503, wants to be asked again in a second
-	limited answer = "limited" // 429, without saying when
-	broken  answer = "broken"  // 500
-	mute    answer = "mute"    // takes everything, and breaks the connection instead of an answer
-	refuses answer = "refuses" // 400: never
-)
-
-// hookPlace is a web server that takes batches.
-type hookPlace struct {
-	gate   *gate
-	book   *book
-	server *http.Server
-	ended  chan struct{}
-
-	mu     sync.Mutex
-	answer answer
-}
-
-func newHookPlace() (*hookPlace, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	p := &hookPlace{book: newBook(), answer: well, ended: make(chan struct{})}
-	p.server = &http.Server{Handler: p}
-	go func() {
-		defer close(p.ended)
-		_ = p.server.Serve(listener) // until it is closed
-	}()
-	if p.gate, err = newGate(listener.Addr().String(), nil); err != nil {
-		p.server.Close()
-		return nil, err
-	}
-	return p, nil
-}
-
-func (p *hookPlace) say(a answer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.answer = a
-}
-
-func (p *hookPlace) mood() answer {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.answer
-}
-
-// ServeHTTP implements http.Handler.
-func (p *hookPlace) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	messages, err := readBatch(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway) // cut on its way; it comes again
-		return
-	}
-	switch p.mood() {
-	case busy:
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, "not now", http.StatusServiceUnavailable)
-	case limited:
-		http.Error(w, "too many", http.StatusTooManyRequests)
-	case broken:
-		http.Error(w, "oops", http.StatusInternalServerError)
-	case refuses:
-		http.Error(w, "never", http.StatusBadRequest)
-	case mute:
-		p.keep(messages)
-		panic(http.ErrAbortHandler) // the connection breaks
-	default:
-		p.keep(messages)
-	}
-}
-
-func (p *hookPlace) keep(messages []json.RawMessage) {
-	for _, m := range messages {
-		p.book.take(m)
-	}
-}
-
-// readBatch reads a body: a JSON array, perhaps compressed.
-func readBatch(r *http.Request) (messages []json.RawMessage, err error) {
-	var body io.Reader = r.Body
-	if r.Header.Get("Content-Encoding") == "gzip" {
-		if body, err = gzip.NewReader(r.Body); err != nil {
-			return nil, err
-		}
-	}
-	return messages, json.NewDecoder(body).Decode(&messages)
-}
-
-func (p *hookPlace) close() {
-	p.gate.close()
-	p.server.Close()
-	<-p.ended
 }

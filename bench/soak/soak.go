@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -81,6 +82,9 @@ type soak struct {
 	mu    sync.Mutex
 	usage []usage
 	done  []Fault
+	// pids are the processes at the last sample, and lifetimes counts how often they were others.
+	pids      []int
+	lifetimes int
 }
 
 // Run soaks and makes up the books. An error says that it could not be brought to its end; that the
@@ -264,8 +268,10 @@ func (s *soak) look(ctx context.Context) (look, error) {
 
 // measure notes what the program uses.
 func (s *soak) measure(life int, goroutines float64) {
-	u := usage{At: time.Since(s.began), Life: life, Goroutines: goroutines}
-	if !u.use(s.program.processes()) {
+	u := usage{At: time.Since(s.began), Goroutines: goroutines}
+	pids := s.program.processes()
+	slices.Sort(pids)
+	if s.diary.boxed && len(pids) < len(s.site.cameras)+4 || !u.use(pids) { // not all are there
 		return
 	}
 	u.Disk, u.Spool = bytesBelow(s.program.state(), filepath.Join(s.program.state(), "spool"))
@@ -274,6 +280,11 @@ func (s *soak) measure(life int, goroutines float64) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !slices.Equal(pids, s.pids) {
+		s.pids = pids
+		s.lifetimes++
+	}
+	u.Life = s.lifetimes
 	s.usage = append(s.usage, u)
 }
 

@@ -37,6 +37,8 @@ const (
 
 func (t *tap) toServer(p []byte) { t.up.read(p, t.published) }
 func (t *tap) toClient(p []byte) { t.down.read(p, t.answered) }
+func (t *tap) gaveClient()       {}
+func (t *tap) broke()            {}
 
 func (t *tap) published(first byte, body []byte) {
 	if first>>4 != typePublish || first&0x06 != 0x02 || len(body) < 2 {

@@ -47,11 +47,20 @@ type Board struct {
 	Name    string // of the pipeline
 	Version string
 	Began   time.Time
+	File    func() File // how the pipeline file stands; nil: there is none
 
 	mu       sync.Mutex
 	stages   []Stage
 	statuses map[string]pipeline.Status
 	latest   map[resultKey]Latest
+}
+
+// File is how the pipeline file on the disk stands to what runs.
+type File struct {
+	Name    string    `json:"name"`
+	Runs    bool      `json:"runs"`              // what it says is what runs
+	Problem string    `json:"problem,omitempty"` // why not
+	Since   time.Time `json:"since"`
 }
 
 var _ pipeline.Sink = (*Board)(nil)
@@ -184,6 +193,7 @@ type report struct {
 	Began   time.Time     `json:"began"`
 	Ready   bool          `json:"ready"`
 	Missing string        `json:"missing,omitempty"`
+	File    *File         `json:"file,omitempty"` // absent: there is none
 	Stages  []stageReport `json:"stages"`
 	Latest  []Latest      `json:"latest"`
 }
@@ -216,6 +226,11 @@ type boxReport struct {
 func (b *Board) report() report {
 	out := report{Version: b.Version, Began: b.Began}
 	out.Ready, out.Missing = b.Ready()
+	if b.File != nil {
+		if f := b.File(); f.Name != "" {
+			out.File = &f
+		}
+	}
 	b.mu.Lock()
 	out.Device, out.Name = b.Device, b.Name
 	statuses := maps.Clone(b.statuses)

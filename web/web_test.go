@@ -180,3 +180,19 @@ func TestTheDocumentsListEveryMetricAndReason(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusSaysThatTheFileOnTheDiskDoesNotRun(t *testing.T) {
+	f := newFixture()
+	if _, body := f.ask(t, "/status", "localhost"); strings.Contains(body, `"file"`) {
+		t.Errorf("there is no file, and the status has one:\n%s", body)
+	}
+	f.board.File = func() web.File {
+		return web.File{Name: "front.yaml", Problem: "front.yaml:3:1: is wrong", Since: time.Now()}
+	}
+	_, body := f.ask(t, "/status", "localhost")
+	for _, want := range []string{`"name": "front.yaml"`, `"runs": false`, `"problem": "front.yaml:3:1: is wrong"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+}

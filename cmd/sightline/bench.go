@@ -205,7 +205,7 @@ func newBenchPipeline() *cobra.Command {
 	c := &cobra.Command{
 		Use: "pipeline FILE", Short: "The pipeline of a bench: like run, and reads the clock", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			d, p, err := newDocument(args[0], c.Flags())
+			d, p, err := newDocument(c, args[0])
 			if err != nil {
 				return err
 			}

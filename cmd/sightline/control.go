@@ -28,7 +28,7 @@ func (s *station) listen() (io.Closer, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	server := &control.Server{Supervisor: s.super, Version: version, Apply: s.applyText}
+	server := &control.Server{Supervisor: s.super, Version: version, Apply: s.applyText, Notes: s.notes}
 	go func() { served <- server.Serve(ctx, listener) }()
 	return closer(func() error {
 		cancel()
@@ -87,7 +87,7 @@ that one is then refused until --force. Exit status 1 when a stage was put back 
 		Example: "  sightline up front.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			d, p, err := newDocument(args[0], c.Flags())
+			d, p, err := newDocument(c, args[0])
 			if err != nil {
 				return err
 			}
@@ -171,13 +171,30 @@ and why, the processor time and memory that it uses, and the bytes that crossed 
 					encoder.SetIndent("", "  ")
 					return encoder.Encode(states)
 				}
-				return showStates(c.OutOrStdout(), states, time.Now())
+				if err := showStates(c.OutOrStdout(), states, time.Now()); err != nil {
+					return err
+				}
+				return showNotes(c, client)
 			})
 		},
 	}
 	addState(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print all that is known, as JSON")
 	return c
+}
+
+// showNotes prints what there is to know besides the stages.
+func showNotes(c *cobra.Command, client *control.Client) error {
+	notes, err := client.Notes(c.Context())
+	if err != nil {
+		return nil //nolint:nilerr // a supervisor of before has none
+	}
+	for _, note := range notes {
+		if _, err := fmt.Fprintln(c.OutOrStdout(), "note: "+note); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // showStates prints a table of stages.

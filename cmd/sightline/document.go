@@ -6,11 +6,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"sightline/cmd/program"
 	"sightline/cmd/sightline/join"
 	"sightline/configs"
+	"sightline/models/catalogue"
 )
 
 // document is a pipeline file with all that its meaning depends on: it can be read again at a boot,
@@ -18,6 +19,7 @@ import (
 type document struct {
 	File      string            `json:"file"` // its name, for messages
 	Folder    string            `json:"folder"`
+	Store     string            `json:"store,omitempty"` // folder of the model store
 	Text      string            `json:"text"`
 	Variables map[string]string `json:"variables,omitempty"` // of the environment, as far as the file was found to use them
 	// Files are what the file names of passwords and certificates, as they were when it was first planned.
@@ -25,23 +27,21 @@ type document struct {
 	Closures map[string]join.Closure `json:"closures,omitempty"` // by stage; nil: not made yet
 }
 
-// newDocument reads a pipeline file as configs.Load does.
-func newDocument(file string, flags *pflag.FlagSet) (*document, *configs.Pipeline, error) {
-	d := &document{File: file, Variables: map[string]string{}}
+// newDocument reads a pipeline file as configs.Load does, with what the command line says.
+func newDocument(c *cobra.Command, file string) (*document, *configs.Pipeline, error) {
 	folder, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, nil, err
 	}
-	d.Folder = folder
-	o := configs.Options{BuiltIn: builtInModels(), Folder: folder, Flags: flags, Env: d.noting()}
-	if _, err := configs.Load(file, o); err != nil { // it knows how to say what is wrong with a file
-		return nil, nil, badConfig{err}
-	}
-	text, err := os.ReadFile(file)
+	flags := c.Flags()
+	d := &document{File: file, Folder: folder, Store: storeFolder(c), Variables: map[string]string{}}
+	text, err := configs.Read(file)
 	if err != nil {
 		return nil, nil, badConfig{err}
 	}
 	d.Text = string(text)
+	o := options(d.Store)
+	o.Folder, o.Flags, o.Env = folder, flags, d.noting()
 	p, err := configs.Parse(file, text, o)
 	if err != nil {
 		return nil, nil, badConfig{err}
@@ -54,6 +54,35 @@ func newDocument(file string, flags *pflag.FlagSet) (*document, *configs.Pipelin
 	return d, p, nil
 }
 
+// options are what all pipeline files are read with; store is the folder of the model store, empty when
+// there is none.
+func options(store string) configs.Options {
+	o := configs.Options{BuiltIn: builtInModels()}
+	if store != "" {
+		o.Store = func(name string) (string, error) {
+			at, err := catalogue.Store{Folder: store}.Find(name)
+			if err != nil && catalogue.IsName(name) {
+				at = catalogue.Store{Folder: store}.Path(name)
+			}
+			return at, err
+		}
+	}
+	return o
+}
+
+// storeFolder is the folder of the model store that a command line means, empty when there is none.
+func storeFolder(c *cobra.Command) string {
+	store, err := storeOf(c)
+	if err != nil {
+		return "" // without a home there is no store; names of models are then told to be none
+	}
+	folder, err := filepath.Abs(store.Folder)
+	if err != nil {
+		return ""
+	}
+	return folder
+}
+
 // noting looks variables up in the environment and notes those that it finds.
 func (d *document) noting() func(string) (string, bool) {
 	return func(name string) (string, bool) {
@@ -63,6 +92,17 @@ func (d *document) noting() func(string) (string, bool) {
 		}
 		return value, ok
 	}
+}
+
+// identity tells a document from others: what it was called does not.
+func (d *document) identity() string {
+	same := *d
+	same.File = filepath.Base(d.File)
+	text, err := json.Marshal(same)
+	if err != nil {
+		return "" // it holds nothing that can't be encoded
+	}
+	return string(text)
 }
 
 // readFile reads a file that the pipeline names, and keeps it.
@@ -84,10 +124,10 @@ func (d *document) readFile(name string) ([]byte, error) {
 // parse reads the document as it was first read. One whose closures were made needs no file of those
 // that it names any more.
 func (d *document) parse() (*configs.Pipeline, error) {
-	p, err := configs.Parse(d.File, []byte(d.Text), configs.Options{
-		BuiltIn: builtInModels(), Folder: d.Folder, Elsewhere: d.Closures != nil,
-		Env: func(name string) (string, bool) { value, ok := d.Variables[name]; return value, ok },
-	})
+	o := options(d.Store)
+	o.Folder, o.Elsewhere = d.Folder, d.Closures != nil
+	o.Env = func(name string) (string, bool) { value, ok := d.Variables[name]; return value, ok }
+	p, err := configs.Parse(d.File, []byte(d.Text), o)
 	if err != nil {
 		return nil, badConfig{err}
 	}

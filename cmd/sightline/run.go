@@ -8,7 +8,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +24,7 @@ import (
 )
 
 func newRun() *cobra.Command {
-	service := false
+	var o runOptions
 	c := &cobra.Command{
 		Use: "run [FILE]", Short: "Run a pipeline file until Ctrl-C, or until its video files are played",
 		Long: `Run a pipeline file, each stage in its box, and keep all of it running. Ctrl-C or SIGTERM stops
@@ -29,15 +32,20 @@ from camera to sink: what was taken is finished and delivered within the file's 
 kills the supervisor alone: the boxes go on, and the next run adopts them. When every source is a video
 file without loop, it stops in the same way once they are played.
 
+FILE is read again when it, or a model, card or secret that it names, is changed, and on SIGHUP. What
+did not change goes on untouched; a file that cannot be used changes nothing, and the log, ps and
+/status say why. --reload signal leaves it at SIGHUP.
+
 Without FILE the plan that was accepted last runs, from what is in the state folder: neither the
 network nor the file nor a model has to be there any more.`,
 		Example: "  sightline run front.yaml\n  SIGHTLINE_LOG_LEVEL=debug sightline run front.yaml",
 		Args:    cobra.MaximumNArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return runCommand(c, args, service) },
+		RunE:    func(c *cobra.Command, args []string) error { return runCommand(c, args, o) },
 	}
 	configs.AddFlags(c.Flags())
 	addState(c)
-	c.Flags().BoolVar(&service, "service", false, "when FILE cannot be used, say why and go on with the plan that was accepted last")
+	c.Flags().BoolVar(&o.service, "service", false, "when FILE cannot be used, say why and go on with the plan that was accepted last")
+	c.Flags().StringVar(&o.reload, "reload", reloadChange, "what has FILE read again: change (of it, or SIGHUP) or signal (SIGHUP alone)")
 	return c
 }
 
@@ -67,17 +75,29 @@ func stateOf(c *cobra.Command) (string, error) {
 	return filepath.Join(home, ".local/state/sightline"), nil
 }
 
+// runOptions are the flags of `sightline run`.
+type runOptions struct {
+	service bool
+	reload  string
+}
+
 // runCommand is `sightline run`.
-func runCommand(c *cobra.Command, args []string, service bool) error {
+func runCommand(c *cobra.Command, args []string, o runOptions) error {
+	if o.reload != reloadChange && o.reload != reloadSignal {
+		return badConfig{fmt.Errorf("--reload %q: it is %s or %s", o.reload, reloadChange, reloadSignal)}
+	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGHUP)
+	defer signal.Stop(asked)
 	dir, err := stateOf(c)
 	if err != nil {
 		return err
 	}
-	w := work{builder: builderOf(c), stdout: c.OutOrStdout()}
+	w := work{builder: builderOf(c), stdout: c.OutOrStdout(), again: &reloader{asked: asked}}
 	var unusable error
 	if len(args) > 0 {
-		w.document, w.pipeline, unusable = newDocument(args[0], c.Flags())
-		if unusable != nil && !service {
+		w.again.watch = o.reload == reloadChange
+		if unusable = w.read(c, args[0]); unusable != nil && !o.service {
 			return unusable
 		}
 	}
@@ -91,24 +111,45 @@ func runCommand(c *cobra.Command, args []string, service bool) error {
 		return err
 	}
 	return w.in(dir, log, func(s *station) error {
-		if w.pipeline == nil {
-			if unusable != nil {
-				log.Error("the pipeline file cannot be used; going on with the plan accepted last", "err", unusable)
-			}
-			if err := w.remember(s); err != nil {
-				return errors.Join(unusable, err)
-			}
-			if needsC(w.pipeline) && !inPlace {
-				return errApart
-			}
-			if accepted, err := logLevel(w.pipeline.Log.Level); err == nil {
-				level.Set(accepted)
-			}
-		} else {
+		s.level = level
+		w.again.follow(s)
+		if w.pipeline != nil {
 			warn(c.ErrOrStderr(), w.pipeline.Warnings)
+			return w.serve(c.Context(), s)
+		}
+		if err := w.goOn(s, unusable); err != nil {
+			return err
 		}
 		return w.serve(c.Context(), s)
 	})
+}
+
+// read reads the pipeline file of the command line.
+func (w *work) read(c *cobra.Command, file string) (err error) {
+	r := w.again
+	r.file, r.read = file, func() (*document, *configs.Pipeline, error) { return newDocument(c, file) }
+	before := markOf(file)
+	if w.document, w.pipeline, err = r.read(); err != nil {
+		r.refused(err, before)
+		return err
+	}
+	r.taken(w.pipeline, before)
+	return nil
+}
+
+// goOn takes up the plan that was accepted last, as there is no file, or one that is unusable.
+func (w *work) goOn(s *station, unusable error) error {
+	if unusable != nil {
+		tellProblems(s.log, slog.LevelError, "the pipeline file cannot be used; going on with the plan accepted last", unusable)
+	}
+	if err := w.remember(s); err != nil {
+		return errors.Join(unusable, err)
+	}
+	if needsC(w.pipeline) && !inPlace {
+		return errApart
+	}
+	s.setLevel(nil, w.pipeline)
+	return nil
 }
 
 // work is a pipeline to run.
@@ -119,6 +160,7 @@ type work struct {
 	stdout   io.Writer
 	table    *parts                            // nil: the ordinary one
 	began    func(*station, *web.Server) error // is called before anything runs; may be nil
+	again    *reloader                         // nil: the file is not read again
 }
 
 // logger makes the log that the pipeline asks for.
@@ -168,27 +210,28 @@ func (w *work) remember(s *station) error {
 func (w *work) serve(ctx context.Context, s *station) error {
 	p := w.pipeline
 	s.board.Describe(p.Device, p.Name)
-	server, err := serve(p, s.board, s.log)
-	if err != nil {
+	var err error
+	if s.http, err = serve(p, s.board, s.log); err != nil {
 		return err
 	}
+	s.own = p
 	if w.began != nil {
-		if err := w.began(s, server); err != nil {
-			return errors.Join(err, closeServer(server))
+		if err := w.began(s, s.http); err != nil {
+			return errors.Join(err, s.closeHTTP())
 		}
 	}
 	control, err := s.listen()
 	if err != nil {
-		return errors.Join(err, closeServer(server))
+		return errors.Join(err, s.closeHTTP())
 	}
 	s.log.Info("running", "pipeline", p.Name, "device", p.Device, "sources", len(p.Sources), "models", len(p.Models), "sinks", len(p.Sinks))
 	applying, cancel := context.WithCancel(ctx)
 	applied := make(chan error, 1)
 	go func() {
-		report, err := s.applyPipeline(applying, p, w.document, false)
+		report, err := s.applyPipeline(applying, p, w.document, how{})
 		if err == nil {
 			tell(s.log, report)
-			err = s.notify(applying)
+			err = w.whileItRuns(applying, s)
 		}
 		if err != nil && ctx.Err() == nil {
 			cancel()
@@ -211,7 +254,18 @@ func (w *work) serve(ctx context.Context, s *station) error {
 		failed = nil
 	}
 	s.log.Info("stopped", "pipeline", p.Name)
-	return errors.Join(err, failed, control.Close(), closeServer(server))
+	return errors.Join(err, failed, control.Close(), s.closeHTTP())
+}
+
+// whileItRuns does what is to be done beside a pipeline that was taken up, until ctx ends.
+func (w *work) whileItRuns(ctx context.Context, s *station) error {
+	var beside sync.WaitGroup
+	if w.again != nil {
+		beside.Go(func() { w.again.run(ctx) })
+	}
+	err := s.notify(ctx)
+	beside.Wait()
+	return err
 }
 
 // tell logs what was done with each stage.
@@ -251,7 +305,9 @@ func removeState(dir string) error {
 
 // load reads a pipeline file for this machine and tells its warnings.
 func load(c *cobra.Command, path string) (*configs.Pipeline, error) {
-	p, err := configs.Load(path, configs.Options{Flags: c.Flags(), BuiltIn: builtInModels()})
+	o := options(storeFolder(c))
+	o.Flags = c.Flags()
+	p, err := configs.Load(path, o)
 	if err != nil {
 		return nil, badConfig{err}
 	}

@@ -40,8 +40,13 @@ type station struct {
 	builder closures.Builder
 	engines configs.Runtime // what the drivers stand on
 
+	file     onFile
+	level    *slog.LevelVar // of the log; nil: it stays
 	applying sync.Mutex
-	running  running // guarded by applying
+	running  running           // guarded by applying
+	last     string            // guarded by applying: the identity of the document that was applied last
+	own      *configs.Pipeline // guarded by applying: whose settings of this program count; nil: none yet
+	http     *web.Server       // guarded by applying; nil: off
 
 	grantsMu sync.Mutex
 	grants   map[string]string // of guests: addresses, by socket
@@ -61,11 +66,13 @@ func openStation(dir string, builder closures.Builder, table parts, log *slog.Lo
 		dir: dir, store: kept, log: log, board: &web.Board{Version: version, Began: time.Now()},
 		builder: builder,
 	}
+	s.board.File = s.file.now
 	s.site = &join.Site{
-		Board: s.board, Places: places{table}, Log: log, Records: s.records, Refused: s.refused,
+		Board: s.board, Log: log, Records: s.records, Refused: s.refused,
 		Files: func(digest string) driver.Files { return kept.Kept(digestOf(digest)) },
 		State: dir,
 	}
+	s.site.Places = places{table, s.site.Files}
 	s.super, err = supervisor.Open(dir, supervisor.Options{
 		Drivers: anyDrivers(), Files: s.site.Files, Wire: s.wireOf, Pin: s.pin, Unpin: kept.Unpin,
 		OnEvent: s.event, Log: log,
@@ -82,12 +89,18 @@ func (s *station) apply(ctx context.Context, d *document, force bool) (superviso
 	if err != nil {
 		return supervisor.Report{}, err
 	}
-	return s.applyPipeline(ctx, p, d, force)
+	return s.applyPipeline(ctx, p, d, how{force: force})
+}
+
+// how a plan is applied.
+type how struct {
+	force bool // try again what did not hold, and make anew what was changed in the store
+	other bool // not if it is the very plan that was applied last
 }
 
 // applyPipeline is apply for a document that was read already. One plan is applied at a time; when the
 // supervisor refuses one, what was there goes on as it was.
-func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *document, force bool) (supervisor.Report, error) {
+func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *document, how how) (supervisor.Report, error) {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	if d.Closures == nil {
@@ -95,7 +108,7 @@ func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *doc
 			return supervisor.Report{}, err
 		}
 	}
-	if force {
+	if how.force {
 		for _, c := range d.Closures {
 			if err := s.store.Mend(digestOf(c.Digest)); err != nil {
 				return supervisor.Report{}, err
@@ -110,14 +123,30 @@ func (s *station) applyPipeline(ctx context.Context, p *configs.Pipeline, d *doc
 	if err != nil {
 		return supervisor.Report{}, fmt.Errorf("keep the plan: %w", err)
 	}
+	settle, err := s.settings(p)
+	if err != nil {
+		return supervisor.Report{}, err
+	}
+	identity := d.identity()
+	if how.other && identity == s.last {
+		s.file.asBefore()
+		s.statusLine()
+		return supervisor.Report{}, settle(false)
+	}
+	s.last = identity
 	before := s.running
 	s.begin(running{p, stages})
-	report, err := s.super.Apply(ctx, supervisor.Plan{Name: p.Name, Document: text, Stages: stages}, supervisor.ApplyOptions{Force: force})
+	report, err := s.super.Apply(ctx, supervisor.Plan{Name: p.Name, Document: text, Stages: stages}, supervisor.ApplyOptions{Force: how.force})
 	if err != nil {
 		if before.pipeline != nil {
 			s.begin(before)
 		}
-		return report, err
+		return report, errors.Join(err, settle(false))
+	}
+	s.file.runs(d.Text, notAsTheFile(report))
+	s.statusLine()
+	if err := settle(true); err != nil {
+		s.log.Error("change the settings of this program", "err", err)
 	}
 	s.tellGrants(p)
 	s.tidy(ctx, p)
@@ -133,12 +162,34 @@ type running struct {
 // plan makes all stages of a pipeline, whole other systems at the end.
 func (s *station) plan(p *configs.Pipeline, d *document) ([]supervisor.Stage, error) {
 	s.useDrivers(p.Runtime)
-	stages, err := s.site.Plan(p, d.Closures, d.readFile)
+	stages, err := s.join(p, d)
 	if err != nil {
 		return nil, err
 	}
 	guests, err := s.guests(p)
 	return append(stages, guests...), err
+}
+
+// join makes the stages of a document. The models of stages in place are those of the store, so that
+// another version has another digest, and the one before is still there to go back to.
+func (s *station) join(p *configs.Pipeline, d *document) ([]supervisor.Stage, error) {
+	kept := *p
+	kept.Models = maps.Clone(p.Models)
+	for _, name := range s.builder.InPlace(p) {
+		c := p.Models[name]
+		c.Model, c.Card = keptModel(d.Closures[name].Digest, c.Model), ""
+		kept.Models[name] = c
+	}
+	stages, err := s.site.Plan(&kept, d.Closures, d.readFile)
+	if err != nil {
+		return nil, err
+	}
+	for i := range stages {
+		if c, ok := d.Closures[stages[i].Name]; ok && stages[i].Files == nil {
+			stages[i].Files = s.site.Files(c.Digest)
+		}
+	}
+	return stages, nil
 }
 
 // begin has the results of a plan flow, and shows its stages.
@@ -225,7 +276,7 @@ func (s *station) useDrivers(r configs.Runtime) {
 	}
 }
 
-// enclose makes the closures of all stages in boxes, and notes them in the document.
+// enclose makes the closures of all stages, and notes them in the document.
 func (s *station) enclose(p *configs.Pipeline, d *document) error {
 	made, err := s.builder.KeepAll(p, s.store, "next")
 	if err != nil {
@@ -251,7 +302,7 @@ func (s *station) wireOf(text json.RawMessage, stage string) (supervisor.Wire, e
 	if err != nil {
 		return nil, err
 	}
-	stages, err := s.site.Plan(p, d.Closures, d.readFile)
+	stages, err := s.join(p, d)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -10,7 +11,7 @@ import (
 )
 
 func newValidate() *cobra.Command {
-	var elsewhere bool
+	var elsewhere, migrate bool
 	c := &cobra.Command{
 		Use: "validate FILE...", Short: "Say everything that is wrong with pipeline files",
 		Long: `Check pipeline files without running them. Every problem is printed as
@@ -20,12 +21,20 @@ file:line:column: key: problem (suggestion), all at once. Nothing is connected t
 		RunE: func(c *cobra.Command, args []string) error {
 			var problems []error
 			for _, path := range args {
-				p, err := configs.Load(path, configs.Options{BuiltIn: builtInModels(), Elsewhere: elsewhere})
+				o := options(storeFolder(c))
+				o.Elsewhere = elsewhere
+				p, err := configs.Load(path, o)
 				if err != nil {
 					problems = append(problems, err)
 					continue
 				}
 				warn(c.ErrOrStderr(), p.Warnings)
+				if migrate {
+					if err := printMigrated(c, path, p); err != nil {
+						return err
+					}
+					continue
+				}
 				fmt.Fprintf(c.OutOrStdout(), "%s: well (%d sources, %d models, %d sinks)\n", path, len(p.Sources), len(p.Models), len(p.Sinks))
 			}
 			if len(problems) > 0 {
@@ -35,7 +44,22 @@ file:line:column: key: problem (suggestion), all at once. Nothing is connected t
 		},
 	}
 	c.Flags().BoolVar(&elsewhere, "elsewhere", false, "the file is for another machine: variables and files that it names need not be here")
+	c.Flags().BoolVar(&migrate, "migrate", false, "print each file as it is written now; one of an older version is read as well, and never changed")
 	return c
+}
+
+// printMigrated prints a file that can be used as it is written in this version.
+func printMigrated(c *cobra.Command, path string, p *configs.Pipeline) error {
+	text := p.Migrated
+	if text == "" {
+		data, err := configs.Read(path)
+		if err != nil {
+			return badConfig{err}
+		}
+		text = string(data)
+	}
+	_, err := io.WriteString(c.OutOrStdout(), text)
+	return err
 }
 
 func newSchema() *cobra.Command {

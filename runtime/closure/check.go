@@ -41,7 +41,7 @@ func (m *Manifest) Check() error {
 }
 
 func (m *Manifest) checkRoles(byPath map[string]File) (errs []error) {
-	if f := byPath[ProgramPath]; f.Kind != Program || f.Link != "" || !f.Executable {
+	if f := byPath[ProgramPath]; !m.dataAlone() && (f.Kind != Program || f.Link != "" || !f.Executable) {
 		errs = append(errs, fmt.Errorf("no program at %q", ProgramPath))
 	}
 	if f := byPath[m.Interpreter]; m.Interpreter != "" && (f.Kind != Interpreter || f.Link != "" || !f.Executable) {
@@ -56,6 +56,12 @@ func (m *Manifest) checkRoles(byPath map[string]File) (errs []error) {
 		errs = append(errs, errors.New("rpath is not sorted"))
 	}
 	return errs
+}
+
+// dataAlone tells whether there is nothing to run: a closure of data is for a stage in place.
+func (m *Manifest) dataAlone() bool {
+	other := func(f File) bool { return f.Kind != Data }
+	return len(m.Files) > 0 && m.Interpreter == "" && !slices.ContainsFunc(m.Files, other)
 }
 
 func (f File) check(byPath map[string]File) error {

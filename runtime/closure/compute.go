@@ -7,10 +7,12 @@
 package closure
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 
 	"sightline/runtime/closure/loader"
@@ -22,11 +24,11 @@ type Input struct {
 	To   string // absolute; for a library also a name in /lib, or "" for its own
 }
 
-// Spec says what a stage consists of. Only Program must be set.
+// Spec says what a stage consists of: a program with what it needs, or, for a stage in place, Data alone.
 type Spec struct {
 	// Platform is what the program must be for, such as "linux/arm64"; "" is whatever it is for.
 	Platform     string
-	Program      string
+	Program      string  // "": Data is all there is
 	Open         []Input // libraries that the program opens by itself, in its order
 	Data         []Input
 	Certificates string // a file of certificates in PEM
@@ -72,24 +74,15 @@ func (c *Closure) Open(d Digest) (io.ReadCloser, error) {
 // Compute finds and hashes all files of a stage. Libraries that are missing are told all at once,
 // each as a *loader.MissingError.
 func Compute(spec Spec) (*Closure, error) {
-	l := loader.Loader{Root: spec.Root, Dirs: spec.LibraryDirs, HWCaps: spec.HWCaps}
-	opened := make([]string, len(spec.Open))
-	for i, in := range spec.Open {
-		opened[i] = in.From
-	}
-	traced, err := l.Trace(spec.Program, opened)
-	if err != nil {
-		return nil, err
-	}
 	b := &builder{
 		closure: &Closure{Manifest: &Manifest{Version: Version}, Origins: map[string]Origin{}, contents: map[Digest]source{}},
 		files:   map[string]File{},
 	}
-	if err := b.platform(spec, traced.Program); err != nil {
+	if spec.Program == "" {
+		b.closure.Manifest.Platform = cmp.Or(spec.Platform, "linux/"+runtime.GOARCH)
+	} else if err := b.programs(spec); err != nil {
 		return nil, err
 	}
-	b.program(spec.Program, traced)
-	b.libraries(spec.Open, traced)
 	for _, in := range spec.Data {
 		b.data(in)
 	}
@@ -97,4 +90,23 @@ func Compute(spec Spec) (*Closure, error) {
 		b.certificates(spec.Certificates)
 	}
 	return b.finish()
+}
+
+// programs adds the program, the libraries and what finds them.
+func (b *builder) programs(spec Spec) error {
+	l := loader.Loader{Root: spec.Root, Dirs: spec.LibraryDirs, HWCaps: spec.HWCaps}
+	opened := make([]string, len(spec.Open))
+	for i, in := range spec.Open {
+		opened[i] = in.From
+	}
+	traced, err := l.Trace(spec.Program, opened)
+	if err != nil {
+		return err
+	}
+	if err := b.platform(spec, traced.Program); err != nil {
+		return err
+	}
+	b.program(spec.Program, traced)
+	b.libraries(spec.Open, traced)
+	return nil
 }

@@ -128,6 +128,30 @@ func (b Builder) compute(p *configs.Pipeline, stage string) (*Stage, error) {
 	return s, err
 }
 
+// ComputeModel finds and hashes the model of a classify stage in place, with its card and labels: what
+// such a stage has instead of a closure of its own. It must not be built in.
+func (b Builder) ComputeModel(p *configs.Pipeline, stage string) (*Stage, error) {
+	s, spec := &Stage{Name: stage, Kind: Classify, Box: p.BoxOf(stage)}, closure.Spec{}
+	err := model(p.Models[stage], InPlacePath(p.Models[stage].Model), &spec)
+	if err == nil {
+		s.Closure, err = closure.Compute(spec)
+	}
+	if err == nil {
+		s.Digest, err = s.Closure.Manifest.Digest()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model of stage %q: %w", stage, err)
+	}
+	return s, nil
+}
+
+// InPlace lists the classify stages in place whose model is a file.
+func (b Builder) InPlace(p *configs.Pipeline) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(p.Models)), func(name string) bool {
+		return p.BoxOf(name) != configs.Inline || slices.Contains(b.BuiltIn, p.Models[name].Model)
+	})
+}
+
 // Keep puts the closure of a stage into a store under a pin, and returns it as boxes use it: verified
 // by its digests whenever it is.
 func (s *Stage) Keep(in *store.Store, pin string) (store.Kept, error) {
@@ -138,10 +162,11 @@ func (s *Stage) Keep(in *store.Store, pin string) (store.Kept, error) {
 	return in.Kept(digest), nil
 }
 
-// KeepAll computes the closures of all stages in boxes and puts them into a store, each under the Pin of
-// its role. All that is wrong is told at once, with what could be kept.
+// KeepAll computes the closures of all stages in boxes, and the models of those in place, and puts them
+// into a store, each under the Pin of its role. All that is wrong is told at once, with what could be kept.
 func (b Builder) KeepAll(p *configs.Pipeline, in *store.Store, role string) (map[string]*Stage, error) {
-	names := Names(p)
+	names, boxes := Names(p), len(Names(p))
+	names = append(names, b.InPlace(p)...)
 	kept, problems := make([]*Stage, len(names)), make([]error, len(names))
 	var all sync.WaitGroup
 	turns := make(chan struct{}, runtime.GOMAXPROCS(0)) // hashing is the work
@@ -149,7 +174,11 @@ func (b Builder) KeepAll(p *configs.Pipeline, in *store.Store, role string) (map
 		all.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			s, err := b.Compute(p, name)
+			compute := b.Compute
+			if i >= boxes {
+				compute = b.ComputeModel
+			}
+			s, err := compute(p, name)
 			if err == nil {
 				_, err = s.Keep(in, Pin(p, name, role))
 			}

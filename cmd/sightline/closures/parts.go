@@ -133,7 +133,7 @@ func (b Builder) classify(c models.Config, s *Stage, spec *closure.Spec) error {
 	if slices.Contains(b.BuiltIn, c.Model) {
 		return nil
 	}
-	return model(c, spec)
+	return model(c, ModelPath, spec)
 }
 
 // inference adds ONNX Runtime, and the providers that the stage asks for.
@@ -166,10 +166,15 @@ func (b Builder) inference(c models.Config, s *Stage, spec *closure.Spec) error 
 
 func isGuest(box string) bool { return box == configs.VM || box == configs.Unikernel }
 
-// model adds the model, its card, and the labels that the card names.
-func model(c models.Config, spec *closure.Spec) error {
+// InPlacePath is where a model of a stage in place is in its closure: under its own name, which is told
+// where its card has none. The card lies beside it.
+func InPlacePath(name string) string { return path.Join(path.Dir(ModelPath), path.Base(name)) }
+
+// model adds the model, which shall be at modelAt, its card beside it, and the labels that the card names.
+func model(c models.Config, modelAt string, spec *closure.Spec) error {
 	add := func(from, to string) { spec.Data = append(spec.Data, closure.Input{From: from, To: to}) }
-	add(c.Model, ModelPath)
+	cardAt := models.CardPath(modelAt)
+	add(c.Model, modelAt)
 	at := c.Card
 	if at == "" {
 		at = models.CardPath(c.Model)
@@ -181,12 +186,12 @@ func model(c models.Config, spec *closure.Spec) error {
 	if err != nil {
 		return err
 	}
-	add(at, CardPath)
+	add(at, cardAt)
 	if card.LabelsFile == "" {
 		return nil
 	}
-	to := path.Join(path.Dir(CardPath), filepath.ToSlash(card.LabelsFile))
-	if to == ModelPath || to == CardPath {
+	to := path.Join(path.Dir(cardAt), filepath.ToSlash(card.LabelsFile))
+	if to == modelAt || to == cardAt {
 		return fmt.Errorf("the labels file %q of card %q cannot have this name in a box: rename it", card.LabelsFile, at)
 	}
 	add(filepath.Join(filepath.Dir(at), card.LabelsFile), to)

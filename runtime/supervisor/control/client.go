@@ -90,6 +90,11 @@ func (c *Client) Version(ctx context.Context) (version string, err error) {
 	return version, c.ask(ctx, http.MethodGet, "/v1/version", nil, nil, &version)
 }
 
+// Notes returns what there is to know besides the stages.
+func (c *Client) Notes(ctx context.Context) (notes []string, err error) {
+	return notes, c.ask(ctx, http.MethodGet, "/v1/notes", nil, nil, &notes)
+}
+
 func (c *Client) post(ctx context.Context, path, stage string) error {
 	var nothing struct{}
 	return c.ask(ctx, http.MethodPost, path, url.Values{"stage": {stage}}, nil, &nothing)

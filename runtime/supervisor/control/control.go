@@ -3,6 +3,7 @@
 //
 //	GET  /v1/stages                   how the stages do
 //	GET  /v1/version                  of the supervisor's program
+//	GET  /v1/notes                    what else there is to know, in words
 //	GET  /v1/logs?stage=S&n=N&follow= lines of a stage's log, as they come
 //	POST /v1/restart?stage=S          and /v1/start, /v1/stop
 //	POST /v1/down                     stop everything
@@ -49,6 +50,8 @@ type Server struct {
 	Version    string
 	// Apply makes a plan of a document and applies it; nil: plans can't be changed over the socket.
 	Apply func(ctx context.Context, document json.RawMessage, force bool) (supervisor.Report, error)
+	// Notes say what operators should know besides the stages; may be nil.
+	Notes func() []string
 	// Down is called once everything was asked to stop, with what Supervisor.Down said; may be nil.
 	Down func(error)
 }
@@ -148,6 +151,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/stages", func(w http.ResponseWriter, r *http.Request) { answer(w, s.Supervisor.List(r.Context()), nil) })
 	mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Version, nil) })
+	mux.HandleFunc("GET /v1/notes", s.notes)
 	mux.HandleFunc("GET /v1/logs", s.logs)
 	for path, call := range map[string]func(context.Context, string) error{
 		"/v1/restart": s.Supervisor.Restart, "/v1/start": s.Supervisor.StartStage, "/v1/stop": s.Supervisor.StopStage,
@@ -159,6 +163,14 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/down", s.down)
 	mux.HandleFunc("POST /v1/apply", s.apply)
 	return mux
+}
+
+func (s *Server) notes(w http.ResponseWriter, _ *http.Request) {
+	notes := []string{}
+	if s.Notes != nil {
+		notes = append(notes, s.Notes()...)
+	}
+	answer(w, notes, nil)
 }
 
 func (s *Server) down(w http.ResponseWriter, r *http.Request) {

@@ -236,3 +236,13 @@ func TestAnOperatorWhoOnlyConnectsHoldsNobodyUp(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestNotesAreHandedOn(t *testing.T) {
+	for want, notes := range map[string]func() []string{"[]": nil, `["a word"]`: func() []string { return []string{"a word"} }} {
+		recorder := httptest.NewRecorder()
+		(&Server{Supervisor: &supervisor.Supervisor{}, Notes: notes}).Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/v1/notes", nil))
+		if got := strings.TrimSpace(recorder.Body.String()); recorder.Code != http.StatusOK || got != want {
+			t.Errorf("notes are %d %s, not %s", recorder.Code, got, want)
+		}
+	}
+}

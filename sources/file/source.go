@@ -63,7 +63,6 @@ type player struct {
 
 	clock    clock
 	complain bool // a damaged file was told of
-	rounds   int
 	units    int // of this round
 
 	// of the round
@@ -104,7 +103,6 @@ func (p *player) round() error {
 	case err != nil:
 		p.warn("the file cannot be read to its end", "after", p.units, "err", err)
 	}
-	p.rounds++
 	return nil
 }
 

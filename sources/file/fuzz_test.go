@@ -28,7 +28,7 @@ func inMemory(t testing.TB, data []byte) *os.File {
 
 // FuzzFile plays hostile files: whatever they hold, they play or are refused.
 func FuzzFile(f *testing.F) {
-	const most = 300_000
+	const most = 40_000 // what is longer is cut: it is slow to change, and its end is tried as well
 	for name := range seeds(f) {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -54,7 +54,7 @@ func FuzzFile(f *testing.F) {
 			return
 		}
 		var next packet
-		for range 500 {
+		for range 100 {
 			if err := d.next(&next); err != nil {
 				if !errors.Is(err, io.EOF) && err.Error() == "" {
 					t.Error("an error without words")
@@ -86,8 +86,8 @@ func seeds(t testing.TB) map[string]bool {
 	all := map[string]bool{}
 	for _, name := range []string{
 		"odd/mediamtx_offline_h264.mp4", "odd/mediamtx_offline_h265.mp4", "odd/mediamtx_offline_av1.mp4", "odd/media3_h265_bframes.mp4",
-		"odd/media3_sample_h264_no_access_unit_delimiters.ts", "odd/media3_sample_h265_rps_pred.ts", "odd/media3_sample_with_invalid_nalu.mp4",
-		"odd/media3_iibbibb_editlist_videoonly.mp4", "h264_conformance/MIDR_MW_D.264", "odd/libvpl_cars_320x240.h264",
+		"odd/media3_sample_h264_no_access_unit_delimiters.ts", "odd/media3_sample_h265_rps_pred.ts", "odd/media3_iibbibb_editlist_videoonly.mp4",
+		"h264_conformance/MIDR_MW_D.264", "odd/libvpl_cars_320x240.h264", "odd/libvpl_cars_320x240.mjpeg", "derived/bottle_mjpeg_10fps.avi",
 	} {
 		path := filepath.Join(root, "videos", name)
 		if _, err := os.Stat(path); err == nil {

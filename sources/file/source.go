@@ -63,7 +63,7 @@ type player struct {
 
 	clock    clock
 	complain bool // a damaged file was told of
-	units    int // of this round
+	units    int  // of this round
 
 	// of the round
 	framing framing

@@ -6,9 +6,11 @@ MAKEFLAGS += --no-print-directory
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FOR ?=
 BOX ?=
-FUZZTIME ?= 20s
+TOTAL ?=
+SEED ?=
 TESTFLAGS ?=
 BENCHFLAGS ?=
+SOAKFLAGS ?=
 DOCKERFLAGS ?=
 PACKAGES ?= ./...
 
@@ -51,12 +53,20 @@ lint: setup ## gofmt, go vet, golangci-lint
 	@$(ENV) && ./scripts/lint $(PACKAGES)
 
 .PHONY: fuzz
-fuzz: setup-test ## every fuzz target, each for FUZZTIME (20s)
-	@$(ENV) && ./scripts/fuzz $(FUZZTIME) $(PACKAGES)
+fuzz: setup-test ## every fuzz target, each for FOR (20s), or all together for TOTAL seconds
+	@$(ENV) && ./scripts/fuzz $(if $(TOTAL),--total $(TOTAL),$(or $(FOR),20s)) $(PACKAGES)
 
 .PHONY: bench
 bench: build ## measure stages, whole pipelines and their limit
 	@$(ENV) && exec bin/sightline bench $(BENCHFLAGS)
+
+.PHONY: bench-spool
+bench-spool: setup ## measure the queue in front of upstreams: results/s, bytes written, recovery of 256 MiB
+	@$(ENV) && ./scripts/bench-spool
+
+.PHONY: soak
+soak: build ## have everything around a pipeline fail at random for FOR (10m); SEED=n repeats one; BOX=process
+	@$(ENV) && exec bin/sightline bench soak $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED)) $(if $(BOX),--box $(BOX)) $(SOAKFLAGS)
 
 .PHONY: cross-arm64
 cross-arm64: ## bin/arm64/: everything, built for arm64

@@ -143,16 +143,6 @@ func TestATapTakesWhatTheBrokerAcknowledged(t *testing.T) {
 	}
 }
 
-func FuzzTap(f *testing.F) {
-	f.Add([]byte{0x32, 7, 0, 1, 'a', 0, 1, 'x', 'y'}, []byte{0x40, 2, 0, 1})
-	f.Add([]byte{0x32, 0xff, 0xff, 0xff, 0xff, 1}, []byte{0x40, 0})
-	f.Fuzz(func(t *testing.T, up, down []byte) {
-		tap := newTap(func(string, []byte) {})
-		tap.toServer(up)
-		tap.toClient(down)
-	})
-}
-
 func TestTheSameSeedMakesTheSameFaultsOneAtATimeInAPlace(t *testing.T) {
 	cameras := []string{"camera1", "camera2"}
 	for _, box := range []string{inlineBox, processBox} {

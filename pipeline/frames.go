@@ -83,7 +83,7 @@ func (l *FrameLink) Wish() *Wish { return l.wish.Load() }
 func (l *FrameLink) Put(f *Frame) {
 	b := l.inbox
 	b.mu.Lock()
-	s := b.slot(l, f.Region)
+	s, _ := b.slot(l, f.Region)
 	if s.frame != nil {
 		b.drop(s, DropSuperseded)
 	}
@@ -110,15 +110,25 @@ func (b *Inbox) late(f *Frame, now time.Time) bool {
 	return now.Add(lead).After(f.Deadline)
 }
 
-func (b *Inbox) slot(l *FrameLink, region string) *slot {
+// Succeed says that a frame, which is to be put next, follows on others that went to another inbox: a
+// stage that takes the place of another goes on counting what is dropped where that one ended.
+func (l *FrameLink) Succeed(f *Frame) {
+	l.inbox.mu.Lock()
+	defer l.inbox.mu.Unlock()
+	if s, fresh := l.inbox.slot(l, f.Region); fresh {
+		s.taken = f.Sequence - min(f.Sequence, f.Dropped+1)
+	}
+}
+
+func (b *Inbox) slot(l *FrameLink, region string) (s *slot, fresh bool) {
 	for _, s := range b.slots {
 		if s.link == l && s.region == region {
-			return s
+			return s, false
 		}
 	}
-	s := &slot{link: l, region: region}
+	s = &slot{link: l, region: region}
 	b.slots = append(b.slots, s)
-	return s
+	return s, true
 }
 
 func (b *Inbox) drop(s *slot, r Reason) {

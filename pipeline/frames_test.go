@@ -243,3 +243,25 @@ func TestAFrameReleasedTooOftenIsAProgrammingError(t *testing.T) {
 	}()
 	f.Release()
 }
+
+// A stage in another box has a new inbox; the frames that come over its wire say what was dropped since
+// the last one that went to the box before.
+func TestAnInboxThatTakesThePlaceOfAnotherGoesOnCounting(t *testing.T) {
+	inbox := pipeline.NewInbox("scene", pipeline.NewStats())
+	link := inbox.Link("gate")
+	pool := &pipeline.FramePool{}
+	for _, c := range []struct{ sequence, dropped uint64 }{{80, 13}, {82, 1}} {
+		f := pool.New(1, 1)
+		f.Source, f.Sequence, f.Dropped = "gate", c.sequence, c.dropped
+		link.Succeed(f)
+		link.Put(f)
+		got, err := inbox.Take(t.Context(), nil, 1, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0].Dropped != c.dropped {
+			t.Errorf("frame %d has %d dropped before it, want %d", c.sequence, got[0].Dropped, c.dropped)
+		}
+		got[0].Release()
+	}
+}

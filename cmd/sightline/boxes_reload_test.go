@@ -220,8 +220,8 @@ func ordered(t *testing.T, results []pipeline.Result) {
 	}
 	runs := [][]pipeline.Result{}
 	for i, r := range results {
-		if i == 0 || r.Sequence < results[i-1].Sequence || runOf(r) != runOf(results[i-1]) {
-			runs = append(runs, nil) // another stage captures or classifies
+		if i == 0 || r.Sequence < results[i-1].Sequence {
+			runs = append(runs, nil) // another stage captures
 		}
 		runs[len(runs)-1] = append(runs[len(runs)-1], r)
 	}
@@ -232,6 +232,3 @@ func ordered(t *testing.T, results []pipeline.Result) {
 		gapless(t, run)
 	}
 }
-
-// runOf names the run of the stage that made a result: the beginning of its id.
-func runOf(r pipeline.Result) string { return r.ID[:strings.LastIndexByte(r.ID, '-')] }

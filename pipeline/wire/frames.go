@@ -184,6 +184,7 @@ func ReceiveFrames(ctx context.Context, conn net.Conn, link *pipeline.FrameLink,
 			return fmt.Errorf("receive a frame: %w", err)
 		}
 		waits, region := f.Deadline.IsZero(), f.Region
+		link.Succeed(f)
 		link.Put(f)
 		for waits && !link.Free(region) && link.Wish() != nil {
 			select {

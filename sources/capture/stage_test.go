@@ -155,9 +155,9 @@ func TestNothingIsDecodedForNobodyAndAWishBeginsAtTheLastKeyframe(t *testing.T) 
 	if err := end(); err != nil {
 		t.Error(err)
 	}
-	want := map[pipeline.Reason]uint64{pipeline.DropNoConsumer: 19}
-	if !maps.Equal(r.drops(), want) {
-		t.Errorf("dropped %v, want %v", r.drops(), want)
+	drops := r.drops()
+	if n := drops[pipeline.DropNoConsumer] + drops[pipeline.DropStopping]; n != 19 || len(drops) > 2 { // the last may be met by the stop
+		t.Errorf("dropped %v, want 19 for which there was nobody", drops)
 	}
 	r.ledger(t, 1)
 }

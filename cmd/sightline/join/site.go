@@ -44,8 +44,9 @@ type Site struct {
 	hub  *Hub
 	once sync.Once
 
-	mu   sync.Mutex
-	made map[string]joined // by stage and settings
+	mu    sync.Mutex
+	made  map[string]joined   // by stage and settings
+	known map[string][]string // of made by stage, oldest first
 }
 
 // joined is a stage that is joined to the others.
@@ -60,7 +61,7 @@ const resultsLink = "results"
 func (s *Site) prepare() {
 	s.once.Do(func() {
 		s.hub = NewHub(s.Board, s.Log)
-		s.made = map[string]joined{}
+		s.made, s.known = map[string]joined{}, map[string][]string{}
 	})
 }
 
@@ -216,8 +217,7 @@ func (b *planner) join(kind wire.Kind, name string, boxed bool, settings string,
 			return nil, err
 		}
 		run := func(string) inline.Function { return stage.Run }
-		b.made[at] = &placed{kind: kind, name: name, stats: m.stats, outlet: m.outlet, hub: b.hub, driver: inline.Driver{Run: run}}
-		return b.made[at], nil
+		return b.keep(name, at, &placed{kind: kind, name: name, stats: m.stats, outlet: m.outlet, hub: b.hub, driver: inline.Driver{Run: run}}), nil
 	}
 	t := talk{
 		kind: kind, name: name, complain: &complaints{log: b.Log, stage: name}, ends: m.ends, outlet: m.outlet, crossings: m.cross, hub: b.hub, records: b.Records(name),
@@ -227,8 +227,22 @@ func (b *planner) join(kind wire.Kind, name string, boxed bool, settings string,
 	for _, e := range m.grants {
 		t.grants = append(t.grants, wire.Grant{Name: e.Name, Address: e.Address})
 	}
-	b.made[at] = &boxWire{talk: t}
-	return b.made[at], nil
+	return b.keep(name, at, &boxWire{talk: t}), nil
+}
+
+// versions is how many versions of a stage are remembered: more than can be tried and put back while
+// one of them runs.
+const versions = 16
+
+// keep remembers a version of a stage, in place of its oldest. s.mu is held.
+func (s *Site) keep(name, at string, j joined) joined {
+	s.made[at] = j
+	s.known[name] = append(s.known[name], at)
+	if list := s.known[name]; len(list) > versions {
+		delete(s.made, list[0])
+		s.known[name] = slices.Delete(list, 0, 1)
+	}
+	return j
 }
 
 // settings is a digest of all that a stage is told.

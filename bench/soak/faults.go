@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -107,11 +106,7 @@ func (s *soak) strike(ctx context.Context, f Fault) error {
 		if !s.settled(ctx) {
 			return nil
 		}
-		err := s.program.reload(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
+		return s.program.reload()
 	case box:
 		return s.killBox(ctx, stage)
 	case f.What == killed:
@@ -161,14 +156,10 @@ func (s *soak) killBox(ctx context.Context, stage string) error {
 		s.say("stage %s not killed: results were being let go all the time", stage)
 		return nil
 	}
-	boxes, err := filepath.Glob(filepath.Join(s.program.state(), "boxes", "*", "process.json"))
-	if err != nil {
-		return err
-	}
-	for _, note := range boxes {
-		pid := noted(note)
-		if pid == 0 || !strings.Contains(filepath.Base(filepath.Dir(note)), stage) {
-			continue
+	for deadline := time.Now().Add(calmPatience); time.Now().Before(deadline) && ctx.Err() == nil; pause(ctx, 50*time.Millisecond) {
+		pid := s.program.boxOf(stage)
+		if pid == 0 {
+			continue // it is being started
 		}
 		if stage == s.classify {
 			s.diary.cut()

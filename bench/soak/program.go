@@ -1,7 +1,6 @@
 package soak
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -154,28 +153,13 @@ func (p *program) failure() error {
 }
 
 // reload changes the pipeline file and has the program take it up.
-func (p *program) reload(ctx context.Context) error {
+func (p *program) reload() error {
 	p.version++
 	if err := p.write(); err != nil {
 		return err
 	}
-	up := p.command("up", p.file(), "--state", p.state())
-	done := make(chan error, 1)
-	var out []byte
-	go func() {
-		var err error
-		out, err = up.CombinedOutput()
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("sightline up: %w\n%s", err, out)
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	p.signal(syscall.SIGHUP)
+	return nil
 }
 
 // end stops what runs, with its boxes, and closes the log. It is for the end of a soak that broke.

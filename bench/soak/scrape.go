@@ -103,6 +103,17 @@ func (p *program) processes() []int {
 	return all
 }
 
+// boxOf is the process of a stage in a process box, 0 while there is none.
+func (p *program) boxOf(stage string) int {
+	notes, _ := filepath.Glob(filepath.Join(p.state(), "boxes", stage+"-*", "process.json"))
+	for _, name := range notes {
+		if pid := noted(name); pid != 0 {
+			return pid
+		}
+	}
+	return 0
+}
+
 func noted(file string) int {
 	var note struct{ PID int }
 	text, err := os.ReadFile(file)

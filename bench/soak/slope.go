@@ -40,7 +40,8 @@ type point struct {
 }
 
 // fit finds the slope that all lives of the program have in common, each with a level of its own: least
-// squares over the means of blocks, after the first third of all and the beginning of each life.
+// squares over the means of blocks, after the first third of all and the beginning of each life. A run of a
+// minute or two in which the program is killed again and again is too short to tell.
 //
 // It is growing when even the lower end of the interval of confidence makes more than floor of the time
 // looked at, and flat when not even the upper end does. So a short run finds large leaks, and a long one
@@ -96,8 +97,12 @@ type level struct{ n, t, v float64 }
 
 func (l *level) centred(p point) (t, v float64) { return p.at.Hours() - l.t/l.n, p.value - l.v/l.n }
 
-// gather leaves out the first third, and of every life its first third, and takes means of what is left
-// over blocks of time, each of one life.
+// warming is how long a life takes at least until it uses what it will: every connection is made, and the
+// heap has the size that its collector gives it. Lives that are shorter tell nothing.
+const warming = 30 * time.Second
+
+// gather leaves out the first third, and of every life its first third and all of its warming, and takes
+// means of what is left over blocks of time, each of one life.
 func gather(points []point) []point {
 	if len(points) == 0 {
 		return nil
@@ -114,7 +119,7 @@ func gather(points []point) []point {
 	var means []point
 	n, until := 0.0, time.Duration(0)
 	for _, p := range points {
-		warm := begins[p.life] + (ends[p.life]-begins[p.life])/3
+		warm := begins[p.life] + max(warming, (ends[p.life]-begins[p.life])/3)
 		if p.at < first+(last-first)/3 || p.at < warm {
 			continue
 		}

@@ -35,7 +35,8 @@ func TestGrowthIsToldFromNoise(t *testing.T) {
 		"an hour that grows by less than the floor":      {history(time.Hour, 3, 0.2, false), 4, Flat},
 		"an hour in six lives that each grow by 10":      {history(time.Hour, 60, 0.3, true), 4, Growing},
 		"an hour in six lives, of which each starts new": {history(time.Hour, 0, 0.3, true), 8, Flat},
-		"a minute of noise":                              {history(time.Minute, 0, 4, false), 1, Unseen},
+		"two minutes of noise":                           {history(2*time.Minute, 0, 4, false), 1, Unseen},
+		"half a minute that grows, as a start does":      {history(30*time.Second, 1000, 0, false), 1, Unknown},
 		"three samples":                                  {history(15*time.Second, 0, 1, false), 1, Unknown},
 		"none":                                           {nil, 1, Unknown},
 	} {

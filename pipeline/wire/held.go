@@ -21,10 +21,11 @@ type Held struct {
 	next int                // of done
 }
 
-// held is one message, and what tells the sender that the upstream has it.
+// held is one message, and what tells the sender that the upstream has it: once for each time that it
+// came. The sender may have the same message twice, and waits for both.
 type held struct {
 	message pipeline.Message
-	taken   func()
+	taken   []func()
 }
 
 // remembered is how many acknowledged messages may come again and be known.
@@ -42,7 +43,7 @@ func (h *Held) deliver(_ context.Context, m pipeline.Message, taken func()) erro
 	if m.Status != nil {
 		h.statuses.Put(*m.Status)
 		taken()
-	} else if !h.hold(held{m, taken}) {
+	} else if !h.hold(m, taken) {
 		taken()
 		return nil
 	}
@@ -54,10 +55,10 @@ func (h *Held) deliver(_ context.Context, m pipeline.Message, taken func()) erro
 }
 
 // hold keeps a message; false says that the upstream has it already.
-func (h *Held) hold(m held) bool {
+func (h *Held) hold(m pipeline.Message, taken func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	id := idOf(m.message)
+	id := idOf(m)
 	for _, done := range h.done {
 		if done == id {
 			return false
@@ -65,11 +66,12 @@ func (h *Held) hold(m held) bool {
 	}
 	for i := range h.list {
 		if idOf(h.list[i].message) == id {
-			h.list[i].taken = m.taken
+			all := append(h.list[i].taken, taken)
+			h.list[i].taken = all[max(0, len(all)-inletMessages):] // those of wires that broke are of no use
 			return true
 		}
 	}
-	h.list = append(h.list, m)
+	h.list = append(h.list, held{m, []func(){taken}})
 	return true
 }
 
@@ -109,6 +111,8 @@ func (h *Held) Ack(n int) {
 	}
 	h.mu.Unlock()
 	for _, m := range gone {
-		m.taken()
+		for _, taken := range m.taken {
+			taken()
+		}
 	}
 }

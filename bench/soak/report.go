@@ -107,7 +107,7 @@ func (r *Report) Table() string {
 	r.ledger(&b)
 	b.WriteString("\n")
 	r.slopes(&b)
-	verdict := "the books balance, and nothing grows"
+	verdict := "the books balance, and nothing is seen to grow"
 	if !r.Good {
 		verdict = "NOT GOOD: the books do not balance, or something grows"
 	}

@@ -25,7 +25,7 @@ type Report struct {
 	Faults   map[string]int `json:"faults"`
 	Accounts []Account      `json:"accounts"`
 	Slopes   []Slope        `json:"slopes"`
-	Samples  int            `json:"samples"`
+	Usage    []usage        `json:"usage"` // every sample
 	LogBytes int64          `json:"log_bytes"`
 	Good     bool           `json:"good"`
 }
@@ -59,7 +59,7 @@ func (s *soak) account(r *Report, last look) {
 		r.Faults[place+" "+f.What]++
 	}
 	r.Accounts = settle(s.sinks(), s.books(), s.diary, last)
-	r.Slopes, r.Samples = slopes(s.usage), len(s.usage)
+	r.Slopes, r.Usage = slopes(s.usage), s.usage
 	if info, err := s.program.log.Stat(); err == nil {
 		r.LogBytes = info.Size()
 	}
@@ -107,7 +107,7 @@ func (r *Report) Table() string {
 	r.ledger(&b)
 	b.WriteString("\n")
 	r.slopes(&b)
-	verdict := "the books balance, and nothing grows"
+	verdict := "the books balance, and nothing is seen to grow"
 	if !r.Good {
 		verdict = "NOT GOOD: the books do not balance, or something grows"
 	}

@@ -153,19 +153,26 @@ func field(text, name string) float64 {
 // bytesBelow adds up the sizes of files; what is removed meanwhile does not count.
 func bytesBelow(folder, except string) (total, excepted float64) {
 	_ = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err == nil && entry.IsDir() {
 			return nil
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return nil
-		}
-		if strings.HasPrefix(path, except) {
-			excepted += float64(info.Size())
+		if size := sizeOf(entry); strings.HasPrefix(path, except) {
+			excepted += size
 		} else {
-			total += float64(info.Size())
+			total += size
 		}
-		return nil
+		return nil // what is gone meanwhile has no size
 	})
 	return total, excepted
+}
+
+func sizeOf(entry fs.DirEntry) float64 {
+	if entry == nil || entry.IsDir() {
+		return 0
+	}
+	info, err := entry.Info()
+	if err != nil {
+		return 0
+	}
+	return float64(info.Size())
 }

@@ -235,7 +235,7 @@ func (s *soak) lives() error {
 		return nil
 	}
 	if now, still := s.diary.now(); alive && still && now == life {
-		return fmt.Errorf("sightline run ended by itself: %v", s.program.failure())
+		return errors.Join(errors.New("sightline run ended by itself"), s.program.failure())
 	}
 	return nil
 }

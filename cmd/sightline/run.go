@@ -161,6 +161,8 @@ type work struct {
 	table    *parts                            // nil: the ordinary one
 	began    func(*station, *web.Server) error // is called before anything runs; may be nil
 	again    *reloader                         // nil: the file is not read again
+	// remembered says that the document is the plan that was accepted last.
+	remembered bool
 }
 
 // logger makes the log that the pipeline asks for.
@@ -202,6 +204,7 @@ func (w *work) remember(s *station) error {
 	if w.document, err = readDocument(accepted.Document); err != nil {
 		return err
 	}
+	w.remembered = true
 	w.pipeline, err = w.document.parse()
 	return err
 }
@@ -228,7 +231,12 @@ func (w *work) serve(ctx context.Context, s *station) error {
 	applying, cancel := context.WithCancel(ctx)
 	applied := make(chan error, 1)
 	go func() {
+		adopted := w.adopt(applying, s)
 		report, err := s.applyPipeline(applying, p, w.document, how{})
+		if err != nil && adopted && applying.Err() == nil {
+			s.log.Error("the file's plan is refused: what ran before goes on", "err", err)
+			err = nil
+		}
 		if err == nil {
 			tell(s.log, report)
 			err = w.whileItRuns(applying, s)
@@ -255,6 +263,26 @@ func (w *work) serve(ctx context.Context, s *station) error {
 	}
 	s.log.Info("stopped", "pipeline", p.Name)
 	return errors.Join(err, failed, control.Close(), s.closeHTTP())
+}
+
+// adopt has what an earlier supervisor left running go on at once, by the plan that it was started by,
+// before the file is taken up: making closures takes its time. It tells whether there was any.
+func (w *work) adopt(ctx context.Context, s *station) bool {
+	if w.remembered || !s.super.Left() {
+		return false
+	}
+	var before work
+	err := before.remember(s)
+	if err == nil && needsC(before.pipeline) && !inPlace {
+		return false
+	}
+	if err == nil {
+		_, err = s.applyPipeline(ctx, before.pipeline, before.document, how{})
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("what ran before cannot go on by its plan", "err", err)
+	}
+	return err == nil
 }
 
 // whileItRuns does what is to be done beside a pipeline that was taken up, until ctx ends.

@@ -181,6 +181,12 @@ func (k *keeper) leaveInPlace() {
 	_ = k.await(context.Background(), k.still) // only its end is awaited
 }
 
+// Left tells whether an earlier supervisor has left boxes, which may still run.
+func (s *Supervisor) Left() bool {
+	records, bad, err := s.boxes.all()
+	return err == nil && len(records)+len(bad) > 0
+}
+
 // Accepted returns the last accepted plan; nil when there was none.
 func (s *Supervisor) Accepted() (*Accepted, error) {
 	var r planRecord

@@ -30,6 +30,8 @@ type observer struct {
 	file string // empty: nothing is kept
 	log  *slog.Logger
 
+	underway underway // made, and not safe in front of every sink yet
+
 	mu      sync.Mutex // held from an event's making until it is on its way, which keeps their order
 	rule    events.Rule
 	decider *events.Decider
@@ -38,10 +40,34 @@ type observer struct {
 	odd     pipeline.Seldom
 }
 
+// underway are events on their way.
+type underway struct {
+	mu   sync.Mutex
+	list []pipeline.Event
+}
+
+// add takes events, and returns what to call when one of them is safe everywhere.
+func (f *underway) add(made []pipeline.Event) (landed func(id string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = append(f.list, made...)
+	return func(id string) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.list = slices.DeleteFunc(f.list, func(e pipeline.Event) bool { return e.ID == id })
+	}
+}
+
+func (f *underway) all() []pipeline.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.list)
+}
+
 // memory is what an observer keeps.
 type memory struct {
 	State json.RawMessage  `json:"state"`
-	Last  []pipeline.Event `json:"last,omitempty"` // made last, and perhaps on their way nowhere yet
+	Last  []pipeline.Event `json:"last,omitempty"` // on their way when this was written
 }
 
 // newObserver goes on from what was kept. again are events that may have got lost on their way.
@@ -80,19 +106,23 @@ func (o *observer) obey(rule events.Rule) {
 	o.rule, o.decider = rule, next
 }
 
+// hand takes events to where they go, and calls landed for each that is safe there.
+type hand func(made []pipeline.Event, landed func(id string))
+
 // observe calls make on the decider and, when that gives events, keeps them and hands them on.
-func (o *observer) observe(make func(*events.Decider) []pipeline.Event, hand func([]pipeline.Event)) {
+func (o *observer) observe(make func(*events.Decider) []pipeline.Event, to hand) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	made := make(o.decider)
+	landed := o.underway.add(made)
 	if len(made) > 0 || o.changed && time.Since(o.kept) > keepEvery {
-		o.keep(made)
+		o.keep()
 	}
-	hand(made)
+	to(made, landed)
 }
 
-// keep writes the state with the events made last. o.mu is held.
-func (o *observer) keep(last []pipeline.Event) {
+// keep writes the state, with the events that are on their way. o.mu is held.
+func (o *observer) keep() {
 	if o.file == "" {
 		return
 	}
@@ -102,7 +132,7 @@ func (o *observer) keep(last []pipeline.Event) {
 		err = os.MkdirAll(filepath.Dir(o.file), 0o700)
 	}
 	if err == nil {
-		err = durable.WriteJSON(o.file, memory{state, last})
+		err = durable.WriteJSON(o.file, memory{state, o.underway.all()})
 	}
 	if err != nil {
 		if n, tell := o.odd.Due(time.Now(), 1); tell {
@@ -111,11 +141,11 @@ func (o *observer) keep(last []pipeline.Event) {
 	}
 }
 
-// close keeps what is known at the end; nothing is on its way then.
+// close keeps what is known at the end.
 func (o *observer) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.keep(nil)
+	o.keep()
 }
 
 // observed brings observers in line with the models of a pipeline. h.mu is not held.
@@ -142,23 +172,24 @@ func (h *Hub) observed(folder string, all map[string]models.Config, still func(s
 	h.observers, h.still = after, still
 	h.mu.Unlock()
 	for i, name := range names {
-		h.hand(name, again[i])
+		o := after[name]
+		h.hand(name)(again[i], o.underway.add(again[i]))
 	}
 	for name, o := range before {
 		if after[name] != o {
-			o.end(func(e []pipeline.Event) { h.hand(name, e) })
+			o.end(h.hand(name))
 		}
 	}
 	for name, o := range after {
 		wanted := func(source, region string) bool { return watches(all[name], source, region) }
-		o.observe(func(d *events.Decider) []pipeline.Event { return d.Keep(wanted) }, func(e []pipeline.Event) { h.hand(name, e) })
+		o.observe(func(d *events.Decider) []pipeline.Event { return d.Keep(wanted) }, h.hand(name))
 	}
 }
 
 // end ends all events of a model that is gone or makes none any more.
-func (o *observer) end(hand func([]pipeline.Event)) {
+func (o *observer) end(to hand) {
 	none := func(string, string) bool { return false }
-	o.observe(func(d *events.Decider) []pipeline.Event { return d.Keep(none) }, hand)
+	o.observe(func(d *events.Decider) []pipeline.Event { return d.Keep(none) }, to)
 	if o.file == "" {
 		return
 	}
@@ -176,18 +207,23 @@ func watches(c models.Config, source, region string) bool {
 	return named || region == "" && len(c.Regions) == 0
 }
 
-// hand takes events to every sink that wants them.
-func (h *Hub) hand(model string, made []pipeline.Event) {
-	if len(made) == 0 {
-		return
-	}
-	for _, to := range h.targets(model) {
-		if !to.events {
-			continue
+// hand returns what takes the events of a model to every sink that wants them.
+func (h *Hub) hand(model string) hand {
+	return func(made []pipeline.Event, landed func(id string)) {
+		var to []taker
+		for _, t := range h.targets(model) {
+			if t.events {
+				to = append(to, t)
+			}
 		}
 		for i := range made {
-			mine := made[i]
-			to.outlet.way().Put(pipeline.Message{Event: &mine}, nil)
+			id := made[i].ID
+			one := countdown(len(to)+1, func() { landed(id) })
+			for _, t := range to {
+				mine := made[i]
+				t.outlet.way().Put(pipeline.Message{Event: &mine}, one)
+			}
+			one()
 		}
 	}
 }
@@ -214,8 +250,7 @@ func (h *Hub) pass() {
 		}
 		h.mu.Unlock()
 		for name, o := range all {
-			o.observe(func(d *events.Decider) []pipeline.Event { return d.Pass(elapsed, still) },
-				func(e []pipeline.Event) { h.hand(name, e) })
+			o.observe(func(d *events.Decider) []pipeline.Event { return d.Pass(elapsed, still) }, h.hand(name))
 		}
 	}
 }
@@ -234,8 +269,8 @@ func (h *Hub) eventsOf(model string, r *pipeline.Result, result func()) {
 		o.changed = true
 		return d.Take(r)
 	}
-	o.observe(take, func(e []pipeline.Event) {
+	o.observe(take, func(made []pipeline.Event, landed func(string)) {
 		result()
-		h.hand(model, e)
+		h.hand(model)(made, landed)
 	})
 }

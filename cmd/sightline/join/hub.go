@@ -237,14 +237,14 @@ func (h *Hub) close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	close(h.ended)
-	for _, o := range h.observers {
-		o.close()
-	}
 	var failed error
 	for _, o := range h.outlets {
 		if closed(o.opened) {
 			failed = errors.Join(failed, o.queue.Close())
 		}
+	}
+	for _, o := range h.observers { // now that their events are safe
+		o.close()
 	}
 	return failed
 }

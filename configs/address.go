@@ -20,7 +20,11 @@ func (c *checker) address(path, text string, schemes []string, meant map[string]
 		return nil
 	}
 	if hasUser(text) {
-		c.problem(path, "has a user or a password in it", "write them as username, and password_file or password: ${VARIABLE}")
+		instead := "write them as username, and password_file or password: ${VARIABLE}"
+		if slices.Contains(schemes, "https") {
+			instead = "a web server is given a token: token_file, or token: ${VARIABLE}"
+		}
+		c.problem(path, "has a user or a password in it", instead)
 		return nil
 	}
 	if urlPassword.MatchString(c.doc.Written(path)) {

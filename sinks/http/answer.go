@@ -25,7 +25,7 @@ const (
 // it wants to be left alone.
 func judge(a *nethttp.Response, now time.Time) (pause time.Duration, err error) {
 	text, _ := io.ReadAll(io.LimitReader(a.Body, maxAnswer)) // what can be had of it
-	a.Body.Close()                                           //nolint:errcheck // it is done with
+	a.Body.Close()
 	switch code := a.StatusCode; {
 	case code >= 200 && code < 300:
 		return 0, nil

@@ -38,7 +38,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 			w.Header().Set("Location", "https://elsewhere.example.com/geheim")
 			w.WriteHeader(code)
 			if code != 204 && code != 304 {
-				io.WriteString(w, "line one\n\x1b[31mtoken=geheim line two "+strings.Repeat("x", 1000)) //nolint:errcheck // a test
+				io.WriteString(w, "line one\n\x1b[31mtoken=geheim line two "+strings.Repeat("x", 1000))
 			}
 		}
 		h.open(t)
@@ -198,34 +198,34 @@ func TestHostileAnswersDoNoHarm(t *testing.T) {
 		want   string // empty: the messages count as taken
 	}{
 		"an endless body of a good answer": {func(conn net.Conn) {
-			io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n") //nolint:errcheck // a test
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
 			forever(conn, strings.Repeat("x", 1000))
 		}, ""},
 		"a body that does not come": {func(conn net.Conn) {
-			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n") //nolint:errcheck // a test
-			io.Copy(io.Discard, conn)                                             //nolint:errcheck // until the sink closes
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+			io.Copy(io.Discard, conn)
 		}, ""},
 		"an endless body of a bad answer": {func(conn net.Conn) {
-			io.WriteString(conn, "HTTP/1.1 503 No\r\n\r\n") //nolint:errcheck // a test
+			io.WriteString(conn, "HTTP/1.1 503 No\r\n\r\n")
 			forever(conn, strings.Repeat("x", 1000))
 		}, "503 Service Unavailable"},
 		"an endless header":        {func(conn net.Conn) { forever(conn, "HTTP/1.1 200 OK\r\nX-A: "+strings.Repeat("x", 1000)) }, "header"},
-		"endless header lines":     {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 200 OK\r\n"); forever(conn, "X-A: b\r\n") }, "header"}, //nolint:errcheck // a test
+		"endless header lines":     {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 200 OK\r\n"); forever(conn, "X-A: b\r\n") }, "header"},
 		"endless early answers":    {func(conn net.Conn) { forever(conn, "HTTP/1.1 100 Continue\r\n\r\n") }, "exceeded 16384 bytes"},
-		"a header that never ends": {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 200 OK\r\nX"); io.Copy(io.Discard, conn) }, "no answer in time"}, //nolint:errcheck // a test
-		"nothing":                  {func(conn net.Conn) { io.Copy(io.Discard, conn) }, "no answer in time"},                                               //nolint:errcheck // a test
-		"garbage":                  {func(conn net.Conn) { io.WriteString(conn, "\x00\xff\x00\xff\r\n\r\n") }, "malformed HTTP"},                           //nolint:errcheck // a test
-		"another protocol":         {func(conn net.Conn) { io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n") }, "malformed HTTP"},                            //nolint:errcheck // a test
+		"a header that never ends": {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 200 OK\r\nX"); io.Copy(io.Discard, conn) }, "no answer in time"},
+		"nothing":                  {func(conn net.Conn) { io.Copy(io.Discard, conn) }, "no answer in time"},
+		"garbage":                  {func(conn net.Conn) { io.WriteString(conn, "\x00\xff\x00\xff\r\n\r\n") }, "malformed HTTP"},
+		"another protocol":         {func(conn net.Conn) { io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n") }, "malformed HTTP"},
 		"the end at once":          {func(net.Conn) {}, ""},
-		"a status that is none":    {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 99999 OK\r\n\r\n") }, "malformed HTTP"},     //nolint:errcheck // a test
-		"another protocol, please": {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n") }, "101"}, //nolint:errcheck // a test
+		"a status that is none":    {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 99999 OK\r\n\r\n") }, "malformed HTTP"},
+		"another protocol, please": {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n") }, "101"},
 		"two lengths": {func(conn net.Conn) {
 			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
-		}, "Content-Length"}, //nolint:errcheck // a test
-		"a redirect to nowhere": {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 302 Found\r\nLocation: ://\r\n\r\n") }, "somewhere else"}, //nolint:errcheck // a test
+		}, "Content-Length"},
+		"a redirect to nowhere": {func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 302 Found\r\nLocation: ://\r\n\r\n") }, "somewhere else"},
 		"a wait until the sun goes": {func(conn net.Conn) {
 			io.WriteString(conn, "HTTP/1.1 503 No\r\nRetry-After: 99999999999999999999\r\n\r\n")
-		}, "503"}, //nolint:errcheck // a test
+		}, "503"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -121,9 +121,9 @@ func (b *bodies) make(start int, parts []part) body {
 			room = append(room, '\n')
 		}
 		if p.id == "" {
-			fmt.Fprintf(digest, "%s\n", text) //nolint:errcheck // a hash takes all
+			fmt.Fprintf(digest, "%s\n", text)
 		} else {
-			fmt.Fprintf(digest, "%q\n", p.id) //nolint:errcheck // a hash takes all
+			fmt.Fprintf(digest, "%q\n", p.id)
 		}
 		start = p.end
 	}
@@ -139,7 +139,7 @@ func (b *bodies) compress(text []byte) []byte {
 	}
 	var small bytes.Buffer
 	pack := gzip.NewWriter(&small)
-	pack.Write(text) //nolint:errcheck // a buffer takes all
-	pack.Close()     //nolint:errcheck // a buffer takes all
+	_, _ = pack.Write(text) // a buffer takes all
+	pack.Close()
 	return small.Bytes()
 }

@@ -43,6 +43,10 @@ type Queue interface {
 	Ack(n int)
 	// Size says how much waits.
 	Size() (results int, bytes int64)
+}
+
+// Limiter is a queue whose limits can change.
+type Limiter interface {
 	// Limit changes the limits, from the next Put or Peek on.
 	Limit(c sinks.Spool)
 }

@@ -11,6 +11,12 @@ import (
 	"sightline/sinks"
 )
 
+// limited is what a way is made of.
+type limited interface {
+	Queue
+	Limiter
+}
+
 // Options say what a way is made of.
 type Options struct {
 	Folder string // of the queue on disk; empty: it is in memory
@@ -25,7 +31,7 @@ type Options struct {
 // that Peek and Ack belong to whoever has entered.
 type Way struct {
 	options  Options
-	queue    Queue
+	queue    limited
 	statuses pipeline.Statuses
 	arrived  chan struct{}
 	turn     chan struct{} // holds one token while somebody publishes

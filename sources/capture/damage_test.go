@@ -230,8 +230,9 @@ func harmed(units []*pipeline.Unit, harm int, random *rand.Rand) (bad []*pipelin
 	doubtful = map[uint64]bool{}
 	told, dirty, healed := uint64(0), false, time.Duration(0)
 	for i, original := range units {
-		u, n := original, uint64(0)
+		u := original
 		if random.IntN(20) == 0 {
+			var n uint64
 			u, n = harms[harm].do(u, random)
 			told += n
 			dirty = true

@@ -29,11 +29,11 @@ func (p *planner) sink(c sinks.Config) {
 	case c.JSONL != nil:
 		p.line("upstream", "JSON lines to %s", c.JSONL.Path)
 	}
-	where := "on disk"
+	where, most := "on disk", c.Spool.MaxBytes
 	if c.JSONL != nil {
-		where = "in memory"
+		where, most = "in memory", min(most, join.InMemory)
 	}
-	p.line("spool", "%s, %s or %s, then %s", where, c.Spool.MaxBytes, c.Spool.MaxAge, c.Spool.Full)
+	p.line("spool", "%s, %s or %s, then %s", where, most, c.Spool.MaxAge, c.Spool.Full)
 	p.line("results of", "%s", strings.Join(c.Inputs, ", "))
 	p.grants(endpoints)
 }

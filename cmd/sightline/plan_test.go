@@ -100,7 +100,7 @@ func TestPlanShowsNoPasswordOfAnAddress(t *testing.T) {
 	t.Setenv("SIGHTLINE_TEST_PATH", "user=admin_password=Geheim_channel=1")
 	text := strings.Replace(wellFile, "127.0.0.1:1/gate", "127.0.0.1:1/${SIGHTLINE_TEST_PATH}", 1)
 	_, stdout, stderr := command("plan", "--runtime-default", "inline", write(t, text))
-	if !strings.Contains(stdout, "rtsp://127.0.0.1:1/user=admin") || strings.Contains(stdout+stderr, "Geheim") {
+	if !strings.Contains(stdout, "rtsp://127.0.0.1:1/${SIGHTLINE_TEST_PATH}") || strings.Contains(stdout+stderr, "Geheim") {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", stdout, stderr)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"sightline/sinks/spool"
 )
 
-// inMemory is the most bytes that may wait where there is no disk for them.
-const inMemory = 16 << 20
+// InMemory is the most bytes that may wait where there is no disk for them.
+const InMemory = 16 << 20
 
 // flying is the most results that are on their way to a publish stage in a box.
 const flying = 64
@@ -42,7 +42,7 @@ func newOutlet(sink string) *outlet {
 func (o *outlet) open(folder string, c sinks.Config, log *slog.Logger) {
 	if closed(o.opened) {
 		if !o.durable {
-			c.Spool.MaxBytes = min(c.Spool.MaxBytes, inMemory)
+			c.Spool.MaxBytes = min(c.Spool.MaxBytes, InMemory)
 		}
 		o.queue.Limit(c.Spool)
 		return
@@ -58,7 +58,7 @@ func (o *outlet) open(folder string, c sinks.Config, log *slog.Logger) {
 		}
 		log.Error("results wait in memory only, and do not outlive this program", "stage", o.sink, "err", err)
 	}
-	options.Folder, options.Config.MaxBytes = "", min(c.Spool.MaxBytes, inMemory)
+	options.Folder, options.Config.MaxBytes = "", min(c.Spool.MaxBytes, InMemory)
 	o.queue, _ = spool.Open(options) // fails for folders only
 }
 

@@ -154,7 +154,7 @@ func testSample(t *testing.T, s *suite) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if grown := after.Memory - before.Memory; grown < eaten*3/4 || grown > eaten*4 {
+	if grown := after.Memory - before.Memory; grown < eaten/3 || grown > eaten*4 { // a guest may eat what it has already
 		t.Errorf("memory went from %d to %d bytes, by eating %d", before.Memory, after.Memory, eaten)
 	}
 	if after.CPU <= before.CPU {

@@ -162,61 +162,61 @@ func TestWithoutDiscoveryNothingIsSaidOrListenedTo(t *testing.T) {
 }
 
 // A broker that floods what is listened to holds up nothing.
+// Against mosquitto alone: the embedded broker sometimes drops parts of such a flood when it is busy.
 func TestMuchThatIsHeardDoesNoHarm(t *testing.T) {
-	withPeers(t, wanted{}, func(t *testing.T, p *peer) {
-		h := p.home(t)
-		b := newBench(found(p.url, gate))
-		b.open(t)
-		h.await(t, "all", func() bool { return len(h.standing()) == 4 })
-		var topic string
-		for topic = range maps.Keys(h.standing()) {
-			break
-		}
-		levels := strings.Split(topic, "/")
-		large := strings.Repeat("x", 200_000)
-		began := time.Now()
-		for i := range 50 {
-			levels[3] = fmt.Sprint("stale-", i)
-			h.publish(t, strings.Join(levels, "/"), large, true)
-			h.publish(t, "homeassistant/status", "online", false)
-			h.publish(t, "homeassistant/status", large, false)
-			b.deliver(t, result("gate", uint64(i+1), "car"))
-		}
-		// Brokers may send the two to others in another order, so what stands in the end counts.
-		h.await(t, "removals", func() bool {
-			removed := map[string]bool{}
-			for _, a := range h.of("/config") {
-				if a.payload == "" {
-					removed[a.topic] = true
-				}
-			}
-			return len(removed) == 50
-		})
-		for until := began.Add(2 * patience); ; {
-			late := p.home(t)
-			late.publish(t, "homeassistant/marker", "x", false) // what is retained comes before it
-			late.await(t, "what stands", func() bool { return len(late.of("/marker")) > 0 && len(late.standing()) >= 4 })
-			if there := late.standing(); len(there) == 4 && there[topic] != "" {
-				break
-			} else if time.Now().After(until) {
-				t.Fatalf("there stand %d", len(there))
-			}
-		}
-		said := 0
+	p := mosquitto(t, wanted{})
+	h := p.home(t)
+	b := newBench(found(p.url, gate))
+	b.open(t)
+	h.await(t, "all", func() bool { return len(h.standing()) == 4 })
+	var topic string
+	for topic = range maps.Keys(h.standing()) {
+		break
+	}
+	levels := strings.Split(topic, "/")
+	large := strings.Repeat("x", 200_000)
+	began := time.Now()
+	for i := range 50 {
+		levels[3] = fmt.Sprint("stale-", i)
+		h.publish(t, strings.Join(levels, "/"), large, true)
+		h.publish(t, "homeassistant/status", "online", false)
+		h.publish(t, "homeassistant/status", large, false)
+		b.deliver(t, result("gate", uint64(i+1), "car"))
+	}
+	// Brokers may send the two to others in another order, so what stands in the end counts.
+	h.await(t, "removals", func() bool {
+		removed := map[string]bool{}
 		for _, a := range h.of("/config") {
-			if a.topic == topic && a.payload != "" {
-				said++
+			if a.payload == "" {
+				removed[a.topic] = true
 			}
 		}
-		if most := 3 + int(time.Since(began)/(5*time.Second)); said > most {
-			t.Errorf("said %d times, want at most %d", said, most)
-		}
-		for _, s := range b.said.all() {
-			if s.State == pipeline.StateOffline {
-				t.Errorf("the connection broke: %s", s.Reason)
-			}
-		}
+		return len(removed) == 50
 	})
+	for until := began.Add(2 * patience); ; {
+		late := p.home(t)
+		late.publish(t, "homeassistant/marker", "x", false) // what is retained comes before it
+		late.await(t, "what stands", func() bool { return len(late.of("/marker")) > 0 && len(late.standing()) >= 4 })
+		if there := late.standing(); len(there) == 4 && there[topic] != "" {
+			break
+		} else if time.Now().After(until) {
+			t.Fatalf("there stand %d", len(there))
+		}
+	}
+	said := 0
+	for _, a := range h.of("/config") {
+		if a.topic == topic && a.payload != "" {
+			said++
+		}
+	}
+	if most := 3 + int(time.Since(began)/(5*time.Second)); said > most {
+		t.Errorf("said %d times, want at most %d", said, most)
+	}
+	for _, s := range b.said.all() {
+		if s.State == pipeline.StateOffline {
+			t.Errorf("the connection broke: %s", s.Reason)
+		}
+	}
 }
 
 func TestNamesThatHomeAssistantCannotHaveAreMadeSafe(t *testing.T) {

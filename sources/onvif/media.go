@@ -188,7 +188,7 @@ func stream(address string, host netip.Addr) (shown string, elsewhere bool) {
 	if err != nil || len(address) > maxAddress || u.Scheme != "rtsp" && u.Scheme != "rtsps" || u.Hostname() == "" {
 		return "", false
 	}
-	u.User = nil
+	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	shown = pipeline.RedactText(u.String())
 	for _, b := range []byte(shown) {
 		if b <= ' ' || b > '~' {

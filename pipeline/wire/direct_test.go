@@ -95,9 +95,8 @@ func (c *couple) bypasses() {
 	for range 3 {
 		c.flows()
 	}
-	if c.through.Link().Wish() != nil {
-		c.t.Error("frames go through the supervisor")
-	}
+	// On a slow machine a direct connection may be made anew meanwhile; it stays the way of frames.
+	until(c.t, "frames go past the supervisor", func() bool { return c.straight() && c.through.Link().Wish() == nil })
 }
 
 func TestFramesOfTwoBoxesGoPastTheSupervisorAndOutliveIt(t *testing.T) {

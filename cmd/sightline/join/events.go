@@ -148,10 +148,13 @@ func (o *observer) close() {
 	o.keep()
 }
 
-// observed brings observers in line with the models of a pipeline. h.mu is not held.
-func (h *Hub) observed(folder string, all map[string]models.Config, still func(source string) bool) {
+// observed brings observers in line with the models of a pipeline. The last events of a model that is gone
+// go where they went before, as routed says. h.mu is not held: it is taken while an observer works, and
+// never the other way round. One plan begins at a time.
+func (h *Hub) observed(folder string, all map[string]models.Config, still func(source string) bool, routed routes) {
 	h.mu.Lock()
 	before := h.observers
+	h.mu.Unlock()
 	after := map[string]*observer{}
 	var again [][]pipeline.Event
 	var names []string
@@ -169,6 +172,7 @@ func (h *Hub) observed(folder string, all map[string]models.Config, still func(s
 		o.obey(rule)
 		after[name] = o
 	}
+	h.mu.Lock()
 	h.observers, h.still = after, still
 	h.mu.Unlock()
 	for i, name := range names {
@@ -177,7 +181,7 @@ func (h *Hub) observed(folder string, all map[string]models.Config, still func(s
 	}
 	for name, o := range before {
 		if after[name] != o {
-			o.end(h.hand(name))
+			o.end(func(made []pipeline.Event, landed func(string)) { handTo(routed.results[name], made, landed) })
 		}
 	}
 	for name, o := range after {
@@ -209,22 +213,24 @@ func watches(c models.Config, source, region string) bool {
 
 // hand returns what takes the events of a model to every sink that wants them.
 func (h *Hub) hand(model string) hand {
-	return func(made []pipeline.Event, landed func(id string)) {
-		var to []taker
-		for _, t := range h.targets(model) {
-			if t.events {
-				to = append(to, t)
-			}
+	return func(made []pipeline.Event, landed func(id string)) { handTo(h.targets(model), made, landed) }
+}
+
+func handTo(all []taker, made []pipeline.Event, landed func(id string)) {
+	var to []taker
+	for _, t := range all {
+		if t.events {
+			to = append(to, t)
 		}
-		for i := range made {
-			id := made[i].ID
-			one := countdown(len(to)+1, func() { landed(id) })
-			for _, t := range to {
-				mine := made[i]
-				t.outlet.way().Put(pipeline.Message{Event: &mine}, one)
-			}
-			one()
+	}
+	for i := range made {
+		id := made[i].ID
+		one := countdown(len(to)+1, func() { landed(id) })
+		for _, t := range to {
+			mine := made[i]
+			t.outlet.way().Put(pipeline.Message{Event: &mine}, one)
 		}
+		one()
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -74,13 +76,15 @@ func NewHub(board *web.Board, log *slog.Logger) *Hub {
 	return h
 }
 
-// Route says what goes where from now on.
-func (h *Hub) Route(r routes) {
+// Route says what goes where from now on, and returns what went where until then.
+func (h *Hub) Route(r routes) (before routes) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.routes = r; !closed(h.ready) {
+	before, h.routes = h.routes, r
+	if !closed(h.ready) {
 		close(h.ready)
 	}
+	return before
 }
 
 // inbox returns what the classify stage of a name works with while it runs in place.
@@ -234,16 +238,17 @@ func closed(c <-chan struct{}) bool {
 
 // close closes the ways to publish stages.
 func (h *Hub) close() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	close(h.ended)
+	h.mu.Lock()
+	outlets, observers := slices.Collect(maps.Values(h.outlets)), slices.Collect(maps.Values(h.observers))
+	h.mu.Unlock()
 	var failed error
-	for _, o := range h.outlets {
+	for _, o := range outlets {
 		if closed(o.opened) {
 			failed = errors.Join(failed, o.queue.Close())
 		}
 	}
-	for _, o := range h.observers { // now that their events are safe
+	for _, o := range observers { // now that their events are safe
 		o.close()
 	}
 	return failed

@@ -211,3 +211,42 @@ func TestABoxThatDiesTakesNoResultsWithIt(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Results go on coming while plans are taken up.
+func TestPlansBeginWhileResultsCome(t *testing.T) {
+	s := site(t, t.TempDir(), nil)
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		for n := range uint64(2000) {
+			class := []string{"car", "person"}[n/3%2]
+			if err := s.hub.deliver(context.Background(), "scene", sinktest.Message("gate", n+1, class), func() {}); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for n := 0; ; n++ {
+		select {
+		case <-said:
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+			begin(s, func(p *configs.Pipeline) { p.Models["scene"].Events.Of = 3 + n%3 })
+		}
+	}
+}
+
+// The last event of a model that is taken out of the file goes where those before it went.
+func TestTheEventOfAModelThatGoesEnds(t *testing.T) {
+	s := site(t, t.TempDir(), nil)
+	say(t, s, "car", 1, 3)
+	begin(s, func(p *configs.Pipeline) { p.Models, p.Sinks = nil, nil })
+	if got := queued(t, s); got[len(got)-1] != "end car" {
+		t.Errorf("%q wait", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -111,10 +111,10 @@ func (s *Site) Begin(p *configs.Pipeline, stages []supervisor.Stage, box func(st
 		}
 	}
 	strays(s.folder("spool"), p, s.Log)
-	s.hub.Route(r)
+	before := s.hub.Route(r)
 	s.hub.observed(s.folder("events"), p.Models, func(source string) bool {
 		return p.Sources[source].Motion != nil && s.Board.Online(source)
-	})
+	}, before)
 	var shown []web.Stage
 	for _, stage := range stages {
 		if j, ok := stage.Wire.(joined); ok {

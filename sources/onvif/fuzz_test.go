@@ -44,7 +44,7 @@ func FuzzAnswer(f *testing.F) {
 }
 
 func FuzzStream(f *testing.F) {
-	for _, seed := range []string{"rtsp://192.0.2.1/a", "rtsp://u:p@192.0.2.1:554/a?b=c", "rtsp://[::1]/", "http://192.0.2.1", "rtsp://\x1b[31m", "rtsp://192.0.2.1/'$(x)", "rtsp://\"#@", "rtsp://h?a@b"} {
+	for _, seed := range []string{"rtsp://192.0.2.1/a", "rtsp://u:p@192.0.2.1:554/a?b=c", "rtsp://[::1]/", "http://192.0.2.1", "rtsp://\x1b[31m", "rtsp://192.0.2.1/'$(x)", "rtsp://\"#@", "rtsp://h?a@b", "rtsp://0/ @ "} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, address string) {

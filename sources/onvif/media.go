@@ -195,5 +195,9 @@ func stream(address string, host netip.Addr) (shown string, elsewhere bool) {
 			return "", false
 		}
 	}
+	// a name with spaces is read, but written with escapes that nothing reads in a name
+	if _, err := url.Parse(shown); err != nil {
+		return "", false
+	}
 	return shown, !isAt(u, host)
 }

@@ -21,7 +21,14 @@ type book struct {
 	duplicates int
 	refused    map[string]bool // ids of what was refused for good
 	silent     map[string]bool // ids of what was kept, and no answer said so
+	heard      []answered      // that it was kept, in the last safeAfter
 	wrong      []string        // what should not be
+}
+
+// answered is what was said to be kept at one time.
+type answered struct {
+	at  time.Time
+	ids []string
 }
 
 // run is the results of one run of a classify stage. Their ids are numbered from 1 without a gap.
@@ -65,6 +72,25 @@ func (b *book) hear(ids []string) {
 	for _, id := range ids {
 		delete(b.silent, id)
 	}
+	now := time.Now()
+	b.heard = slices.DeleteFunc(b.heard, func(a answered) bool { return now.Sub(a.at) > safeAfter })
+	b.heard = append(b.heard, answered{now, ids})
+}
+
+// forgotten notes that whoever sent messages was killed, and may not have written down yet that they came.
+func (b *book) forgotten() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for _, a := range b.heard {
+		if now.Sub(a.at) > safeAfter {
+			continue
+		}
+		for _, id := range a.ids {
+			b.silent[id] = true
+		}
+	}
+	b.heard = nil
 }
 
 // take notes one message: a result, an event, or something else that does not count. It returns its id.

@@ -109,6 +109,8 @@ func (s *soak) strike(ctx context.Context, f Fault) error {
 		return s.program.reload()
 	case box:
 		return s.killBox(ctx, stage)
+	case f.What == fills:
+		return s.stuff(ctx, f)
 	case f.What == killed:
 		return s.restart(ctx, f, true)
 	}
@@ -127,6 +129,9 @@ func (s *soak) restart(ctx context.Context, f Fault, hard bool) error {
 	s.diary.end(hard)
 	if hard {
 		s.program.kill()
+		for _, b := range s.books() {
+			b.forgotten()
+		}
 	} else if err := s.program.stop(); err != nil {
 		return err
 	}
@@ -138,11 +143,32 @@ func (s *soak) restart(ctx context.Context, f Fault, hard bool) error {
 	return nil
 }
 
-// settled waits until the program is up, and nothing is refused, which would be seen by no look if it were
-// the last. It is false when ctx ends before.
+// stuff has the disk be full for a while. It is over when the program has seen that there is room again.
+func (s *soak) stuff(ctx context.Context, f Fault) error {
+	if !s.settled(ctx) {
+		return nil
+	}
+	if err := s.program.disk.fill(); err != nil {
+		return err
+	}
+	pause(ctx, f.For)
+	if err := s.program.disk.empty(); err != nil {
+		return err
+	}
+	if s.settled(ctx) {
+		pause(ctx, roomPatience)
+	}
+	return nil
+}
+
+// roomPatience is how long what is not a result, and did not fit on the disk, may be in memory once there is room.
+const roomPatience = 3 * time.Second
+
+// settled waits until the program is up, its results are on the disk, and nothing is refused, which would be
+// seen by no look if it were the last. It is false when ctx ends before.
 func (s *soak) settled(ctx context.Context) bool {
 	for ctx.Err() == nil {
-		if _, err := s.look(ctx); err == nil && s.site.hook.mood() != refuses {
+		if l, err := s.look(ctx); err == nil && !l.trouble && s.site.hook.mood() != refuses {
 			return true
 		}
 		pause(ctx, 100*time.Millisecond)

@@ -26,8 +26,8 @@ const (
 type watcher interface {
 	toServer(p []byte) // what the client sent, before it goes on
 	toClient(p []byte) // what the server sent, before it goes on
-	gaveClient()       // what came last to toClient has gone on
-	broke()            // the gate has cut the connection
+	gaveClient()       // what came last to toClient has gone on, with no garbage before it
+	broke()            // the connection has ended
 }
 
 // gate is the only way to a server, on which things go wrong. Its methods may be called from any
@@ -171,8 +171,9 @@ type passage struct {
 	cut            chan struct{}
 	once           sync.Once
 
-	mu   sync.Mutex
-	junk []byte // to be put before what comes next
+	mu       sync.Mutex
+	junk     []byte // to be put before what comes next
+	littered bool   // so that the client understands nothing any more
 }
 
 // reset ends both connections, and what was on its way is gone.
@@ -183,9 +184,6 @@ func (p *passage) reset() {
 		}
 	}
 	p.end()
-	if p.watcher != nil {
-		p.watcher.broke()
-	}
 }
 
 // end ends both connections.
@@ -194,6 +192,9 @@ func (p *passage) end() {
 		p.client.Close()
 		p.server.Close()
 		close(p.cut)
+		if p.watcher != nil {
+			p.watcher.broke()
+		}
 	})
 }
 
@@ -208,6 +209,7 @@ func (p *passage) swept() []byte {
 	defer p.mu.Unlock()
 	junk := p.junk
 	p.junk = nil
+	p.littered = p.littered || len(junk) > 0
 	return junk
 }
 
@@ -233,10 +235,22 @@ func (p *passage) answered(b []byte) bool {
 	if !p.forward(p.client, p.swept()) || !p.forward(p.client, b) {
 		return false
 	}
-	if p.watcher != nil {
+	if p.watcher != nil && p.clear() {
 		p.watcher.gaveClient()
 	}
 	return true
+}
+
+// clear tells whether the client is there and understands what it gets.
+func (p *passage) clear() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.cut:
+		return false
+	default:
+		return !p.littered
+	}
 }
 
 func (p *passage) pump(from net.Conn, pass func([]byte) bool) {

@@ -36,6 +36,7 @@ const (
 	killed   = "killed"
 	again    = "stopped and started"
 	reloads  = "reloaded"
+	fills    = "full disk"    // of the state folder
 	boxFault = "box killed: " // and the stage
 )
 
@@ -44,11 +45,15 @@ type card struct {
 	where, what string
 }
 
-// deck has every kind once; anyCamera stands for one of them.
+// anyCamera stands for one of the cameras.
 const anyCamera = "camera"
 
-func deck(box string) []card {
+// deck has every kind once; full says that the disk can be.
+func deck(box string, full bool) []card {
 	cards := []card{{atProgram, killed}, {atProgram, killed}, {atProgram, again}, {atProgram, reloads}}
+	if full {
+		cards = append(cards, card{atProgram, fills})
+	}
 	for _, where := range []string{anyCamera, atBroker, atHook} {
 		for _, what := range []string{string(gone), string(stalled), string(slow), cutting, litters} {
 			cards = append(cards, card{where, what})
@@ -68,7 +73,7 @@ func deck(box string) []card {
 
 // plan says what goes wrong in a soak. The same arguments give the same plan. Every kind of fault comes
 // once before any comes again, no place has two at once, and all are over at the end.
-func plan(seed uint64, length time.Duration, cameras []string, box string) []Fault {
+func plan(seed uint64, length time.Duration, cameras []string, box string, full bool) []Fault {
 	random := rand.New(rand.NewPCG(seed, 0x50a1))
 	pause := bound(length/60, 400*time.Millisecond, 8*time.Second)
 	most := bound(length/12, 1500*time.Millisecond, 45*time.Second)
@@ -78,7 +83,7 @@ func plan(seed uint64, length time.Duration, cameras []string, box string) []Fau
 	var cards []card
 	for at := pause; ; at += time.Duration(random.ExpFloat64() * float64(pause)) {
 		if len(cards) == 0 {
-			cards = deck(box)
+			cards = deck(box, full)
 			random.Shuffle(len(cards), func(i, j int) { cards[i], cards[j] = cards[j], cards[i] })
 		}
 		f := Fault{At: at, What: cards[0].what, Where: cards[0].where, Seed: random.Uint64()}

@@ -22,6 +22,8 @@ const stopPatience = 2 * time.Minute
 type program struct {
 	command func(args ...string) *exec.Cmd // of the same sightline
 	folder  string
+	disk    *disk  // what the state folder lies on
+	noDisk  error  // why it has none of its own
 	status  string // address of its HTTP server
 	box     string
 	site    *site
@@ -45,7 +47,11 @@ func newProgram(folder, box string, s *site, command func(...string) *exec.Cmd) 
 	if err != nil {
 		return nil, err
 	}
-	return p, p.write()
+	if err := p.write(); err != nil {
+		return nil, err
+	}
+	p.disk, p.noDisk = newDisk(p.state())
+	return p, nil
 }
 
 func (p *program) file() string  { return filepath.Join(p.folder, "soak.yaml") }
@@ -168,8 +174,21 @@ func (p *program) end() {
 	p.log.Close()
 }
 
+// leave leaves the state folder where it can be looked at.
+func (p *program) leave() error {
+	if p.disk == nil {
+		return nil
+	}
+	return p.disk.leave()
+}
+
 // remove removes the folder. Trees of closures are read-only.
 func (p *program) remove() error {
+	if p.disk != nil {
+		if err := p.disk.remove(); err != nil {
+			return err
+		}
+	}
 	err := filepath.WalkDir(p.folder, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() {
 			err = os.Chmod(path, 0o700)

@@ -14,20 +14,21 @@ import (
 
 // Report is the end of a soak.
 type Report struct {
-	Version  string         `json:"version"`
-	Options  Options        `json:"options"`
-	Machine  string         `json:"machine"`
-	Load     [2]string      `json:"load"` // of the machine, before and after
-	Began    time.Time      `json:"began"`
-	Took     time.Duration  `json:"took_ns"`
-	Starts   int            `json:"starts"`
-	Kills    int            `json:"kills"`
-	Faults   map[string]int `json:"faults"`
-	Accounts []Account      `json:"accounts"`
-	Slopes   []Slope        `json:"slopes"`
-	Usage    []usage        `json:"usage"` // every sample
-	LogBytes int64          `json:"log_bytes"`
-	Good     bool           `json:"good"`
+	Version    string         `json:"version"`
+	Options    Options        `json:"options"`
+	Machine    string         `json:"machine"`
+	Load       [2]string      `json:"load"` // of the machine, before and after
+	Began      time.Time      `json:"began"`
+	Took       time.Duration  `json:"took_ns"`
+	Starts     int            `json:"starts"`
+	Kills      int            `json:"kills"`
+	Faults     map[string]int `json:"faults"`
+	NoFullDisk string         `json:"no_full_disk,omitempty"` // why the disk was never full
+	Accounts   []Account      `json:"accounts"`
+	Slopes     []Slope        `json:"slopes"`
+	Usage      []usage        `json:"usage"` // every sample
+	LogBytes   int64          `json:"log_bytes"`
+	Good       bool           `json:"good"`
 }
 
 func newReport(version string, o Options) *Report {
@@ -102,6 +103,9 @@ func (r *Report) Table() string {
 	fmt.Fprintf(&b, "%d starts, %d kills that could cost results, log %d kB; faults:", r.Starts, r.Kills, r.LogBytes/1000)
 	for _, name := range slices.Sorted(maps.Keys(r.Faults)) {
 		fmt.Fprintf(&b, " %s %d,", name, r.Faults[name])
+	}
+	if r.NoFullDisk != "" {
+		fmt.Fprintf(&b, "\nthe disk was never full: %s", r.NoFullDisk)
 	}
 	b.WriteString("\n\n")
 	r.ledger(&b)

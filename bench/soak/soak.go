@@ -103,12 +103,19 @@ func (k *Soak) Run(ctx context.Context) (report *Report, err error) {
 	if err := s.open(ctx, k.Command); err != nil {
 		return nil, err
 	}
+	if why := s.program.noDisk; why != nil {
+		report.NoFullDisk = why.Error()
+		k.Say("soak: the disk is never full: %v", why)
+	}
 	defer func() {
 		s.program.end()
 		err = errors.Join(err, s.site.close())
 		if err == nil && report.Good && o.Folder == "" {
 			err = s.program.remove()
-		} else if err != nil || !report.Good {
+			return
+		}
+		err = errors.Join(err, s.program.leave())
+		if err != nil || !report.Good {
 			k.Say("soak: what is left is in %s: the log run.log, and the state folder", s.program.folder)
 		}
 	}()
@@ -165,7 +172,7 @@ func (s *soak) run(ctx context.Context) error {
 	for _, e := range s.site.cameras {
 		names = append(names, e.name)
 	}
-	faults := plan(s.options.Seed, s.options.For, names, s.options.Box)
+	faults := plan(s.options.Seed, s.options.For, names, s.options.Box, s.program.disk != nil)
 	s.began = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.options.For)
 	defer cancel()

@@ -53,6 +53,7 @@ func TestExitStatusesTellAFailureFromABadConfiguration(t *testing.T) {
 		{"unknown key", []string{"validate", write(t, strings.Replace(wellFile, "model:", "modle:", 1))}, exitBadConfig, "front.yaml:8:"},
 		{"unknown key, run", []string{"run", write(t, strings.Replace(wellFile, "model:", "modle:", 1))}, exitBadConfig, "model"},
 		{"no such file", []string{"run", "nowhere.yaml"}, exitBadConfig, "nowhere.yaml"},
+		{"state folder that cannot be written", []string{"run", "--state", "/sys/sightline"}, exitFailed, "with --state or $SIGHTLINE_STATE"},
 		{"no plan yet", []string{"run", "--state", stateFolder(t)}, exitBadConfig, "name a pipeline file"},
 		{"nobody runs", []string{"ps", "--state", stateFolder(t)}, exitFailed, "no supervisor is running"},
 		{"unknown flag", []string{"run", "--fast"}, exitBadConfig, "--fast"},

@@ -187,9 +187,17 @@ func (w *work) in(dir string, log *slog.Logger, do func(*station) error) error {
 	}
 	s, err := openStation(dir, w.builder, table, log)
 	if err != nil {
-		return errors.Join(err, closeParts())
+		return errors.Join(unwritable(dir, err), closeParts())
 	}
 	return errors.Join(do(s), s.close(), closeParts())
+}
+
+// unwritable says what to do when a state folder cannot be written, such as that of a disk that has become read-only.
+func unwritable(dir string, err error) error {
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+		return err
+	}
+	return fmt.Errorf("state folder %q cannot be written: %w (mend the disk or the rights, or name another folder with --state or $SIGHTLINE_STATE; one in memory, such as below /run, serves until the power fails)", dir, err)
 }
 
 // remember takes up the plan that was accepted last.

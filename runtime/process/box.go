@@ -23,7 +23,7 @@ type box struct {
 	record
 	dir   string
 	child *os.Process // names the process whatever happens to its ID
-	wait  func() (syscall.WaitStatus, bool)
+	wait  func() driver.Exit
 	log   *os.File
 
 	forced atomic.Bool
@@ -42,7 +42,7 @@ func (b *box) run(spec driver.Spec, log *os.File) *box {
 	b.dir, b.log = spec.Dir, log
 	b.logEnd, b.done = make(chan struct{}), make(chan struct{})
 	if b.wait == nil {
-		b.wait = b.waitForChild
+		b.wait = func() driver.Exit { return outlive.WaitChild(b.child) }
 	}
 	go func() {
 		defer close(b.logEnd)
@@ -52,20 +52,10 @@ func (b *box) run(spec driver.Spec, log *os.File) *box {
 	return b
 }
 
-func (b *box) waitForChild() (syscall.WaitStatus, bool) {
-	state, err := b.child.Wait()
-	if err != nil {
-		return 0, false
-	}
-	status, ok := state.Sys().(syscall.WaitStatus)
-	return status, ok
-}
-
 // watch waits for the end and removes what belonged to the box.
 func (b *box) watch() {
 	defer close(b.done)
-	status, known := b.wait()
-	b.exit = exitOf(status, known)
+	b.exit = b.wait()
 	switch {
 	case b.exit.Code < 0 && b.Groups.OutOfMemory():
 		b.exit.Reason = "out of memory"
@@ -78,16 +68,6 @@ func (b *box) watch() {
 	if err = errors.Join(err, b.log.Close(), b.remove(b.dir)); err != nil {
 		b.exit.Reason = fmt.Sprint(b.exit.Reason, "; left behind: ", err)
 	}
-}
-
-func exitOf(status syscall.WaitStatus, known bool) driver.Exit {
-	switch {
-	case !known:
-		return driver.Exit{Code: -1}
-	case status.Signaled():
-		return driver.Exit{Code: -1, Signal: unix.SignalName(status.Signal())}
-	}
-	return driver.Exit{Code: status.ExitStatus()}
 }
 
 // ID implements driver.Box.

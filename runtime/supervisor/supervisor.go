@@ -97,8 +97,9 @@ type BoxInfo struct {
 // Health is what a stage's wire knows of it. All of it is of the connection that is being served, or
 // was last; in place, of the run.
 type Health struct {
-	Beat  time.Time // of the last heartbeat; zero: none over this connection yet
-	Ready bool      // the stage has said that it works
+	Beat    time.Time // of the last heartbeat; zero: none over this connection yet
+	Ready   bool      // the stage has said that it works
+	Trouble string    // what is wrong now, in its words; "" for nothing
 	// In and Out only grow while the box runs: what the stage was offered, whether it took it or not,
 	// and what it was done with, dropped on purpose included. While In grows and Out does not the
 	// stage hangs; while neither grows it is starved, which is not its fault. Both 0 when unknown.

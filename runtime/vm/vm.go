@@ -118,8 +118,8 @@ func (d *Driver) Probe(ctx context.Context) driver.Probe {
 	if err != nil {
 		return driver.Probe{Err: err, Engine: "QEMU"}
 	}
-	p := driver.Probe{Engine: fmt.Sprintf("%s, Linux %s", h.emulator, h.kernelVersion)}
-	p.Protect = append(h.Protects(), "Linux guest without network card", "closure as read-only root", "no_new_privs", "no capabilities", "seccomp of QEMU")
+	p := driver.Probe{Engine: fmt.Sprintf("%s, Linux %s", h.Emulator, h.kernelVersion)}
+	p.Protect = append(h.Protects(), "virtual machine, memory and processors of the machine", "Linux guest without network card", "closure as read-only root", "no_new_privs", "no capabilities")
 	p.Lacks = h.Lacks()
 	return p
 }
@@ -155,7 +155,7 @@ func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want := "linux/" + h.arch; m.Platform != want {
+	if want := "linux/" + h.Emulator.Arch; m.Platform != want {
 		return nil, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
 	}
 	disk, err := spec.Files.Pack(ctx, pack.Disk{})
@@ -170,7 +170,7 @@ func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
 	g.Disks = []qemu.Disk{{Path: disk.Path, Format: qemu.Raw}}
 	log := &shared{w: spec.Log}
 	p, err := qemu.Start(ctx, qemu.Launch{
-		ID: spec.ID, Dir: spec.Dir, Emulator: h.emulator, Guest: *g, Groups: h.groups, Limits: withoutPIDs(spec.Limits), Log: log,
+		ID: spec.ID, Dir: spec.Dir, Emulator: h.Emulator, Guest: *g, Groups: h.Groups, Limits: withoutPIDs(spec.Limits), Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -83,7 +83,7 @@ func (t *transfer) fetch(ctx context.Context) error {
 			t.failed = 1
 		}
 		if t.failed >= t.tries() {
-			return fmt.Errorf("given up after %d tries: %w (what is there is kept: pull again to go on)", t.failed, err)
+			return fmt.Errorf("given up after %d tries: %w (what is there is kept: pull again to go on; --from takes the file from elsewhere)", t.failed, err)
 		}
 		wait := t.backoff().Wait(t.failed)
 		if asked, ok := errors.AsType[*laterError](err); ok {

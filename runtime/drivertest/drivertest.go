@@ -49,7 +49,8 @@ func Run(t *testing.T, h Harness) {
 	}
 	t.Logf("%s on %s\nprotects: %q\nlacks: %q", d.Name(), p.Engine, p.Protect, p.Lacks)
 	s := &suite{Harness: h, driver: d, workshop: newWorkshop(t, h)}
-	for _, group := range [][]test{life(), failures(), recoveries(), isolation(), limits()} {
+	t.Run("isolation", func(t *testing.T) { isolation(t, s) })
+	for _, group := range [][]test{life(), failures(), recoveries(), limits()} {
 		for _, test := range group {
 			t.Run(test.name, func(t *testing.T) {
 				if why, ok := h.Skip[test.name]; ok {

@@ -187,7 +187,7 @@ func (k *keeper) prepare(ctx context.Context, e *edition) error {
 			return fmt.Errorf("stage %q: %w", k.name, err)
 		}
 	}
-	if p, ok := e.driver.(Preparer); ok {
+	if p, ok := e.driver.(driver.Preparer); ok {
 		if err := p.Prepare(ctx, spec); err != nil {
 			return fmt.Errorf("stage %q: %w", k.name, err)
 		}

@@ -119,13 +119,6 @@ type InPlace interface {
 	InPlace() bool
 }
 
-// Preparer is a driver that can do all that is slow about a start beforehand: verify the closure's
-// files and pack them as its boxes want them.
-type Preparer interface {
-	// Prepare returns when nothing is left to be verified or packed for Start, which verifies again.
-	Prepare(ctx context.Context, spec driver.Spec) error
-}
-
 // Options say how a supervisor works. Durations and functions that are zero have the defaults given.
 type Options struct {
 	// Drivers are those that boxes on disk may be of, by name, besides those of the plan's stages.

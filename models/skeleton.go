@@ -13,7 +13,7 @@ type NoCardError struct {
 
 // Error says what is needed and shows the skeleton.
 func (e *NoCardError) Error() string {
-	return fmt.Sprintf("it has no card, and its metadata does not say what its input and its scores mean; write %q and fill in:\n\n%s", e.Card, e.Skeleton)
+	return fmt.Sprintf("it has no card, and its metadata does not say what its input and its scores mean; write %q and fill in (`sightline models inspect` says what it probably is):\n\n%s", e.Card, e.Skeleton)
 }
 
 // Skeleton writes the card that a model needs as far as the model tells it; the rest is to be filled in.

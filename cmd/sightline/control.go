@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -116,7 +115,11 @@ func showReport(out io.Writer, report supervisor.Report) error {
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	var not []string
 	for _, o := range report.Stages {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", o.Stage, o.Action, o.Box, o.Why)
+		did := string(o.Action)
+		if o.Action == supervisor.Started && o.Box == "" {
+			did = "waits" // for the next attempt
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", o.Stage, did, o.Box, o.Why)
 		if o.Action == supervisor.PutBack || o.Action == supervisor.Refused {
 			not = append(not, o.Stage)
 		}
@@ -152,85 +155,6 @@ func newAsk(verb, short string, ask func(*control.Client, context.Context, strin
 	addState(c)
 	return c
 }
-
-func newPs() *cobra.Command {
-	asJSON := false
-	c := &cobra.Command{
-		Use: "ps", Short: "Show how the stages of the running supervisor do",
-		Long: `One line for each stage: its box and what it is doing, for how long, how often it was started again
-and why, the processor time and memory that it uses, and the bytes that crossed its wire.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return talk(c, func(client *control.Client) error {
-				states, err := client.List(c.Context())
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					encoder := json.NewEncoder(c.OutOrStdout())
-					encoder.SetIndent("", "  ")
-					return encoder.Encode(states)
-				}
-				if err := showStates(c.OutOrStdout(), states, time.Now()); err != nil {
-					return err
-				}
-				return showNotes(c, client)
-			})
-		},
-	}
-	addState(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print all that is known, as JSON")
-	return c
-}
-
-// showNotes prints what there is to know besides the stages.
-func showNotes(c *cobra.Command, client *control.Client) error {
-	notes, err := client.Notes(c.Context())
-	if err != nil {
-		return nil //nolint:nilerr // a supervisor of before has none
-	}
-	for _, note := range notes {
-		if _, err := fmt.Fprintln(c.OutOrStdout(), "note: "+note); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// showStates prints a table of stages.
-func showStates(out io.Writer, states []supervisor.State, now time.Time) error {
-	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(table, "STAGE\tKIND\tBOX\tSTATE\tSINCE\tRESTARTS\tCPU\tMEMORY\tIN\tOUT\tPROBLEM")
-	for _, s := range states {
-		cpu, memory := "–", "–"
-		if s.Measured {
-			cpu, memory = fmt.Sprintf("%.1fs", s.CPU), mebibytes(uint64(s.Memory))
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Stage, s.Kind, s.Driver, stateText(s),
-			now.Sub(s.Since).Round(time.Second), restarts(s), cpu, memory, mebibytes(s.Sent), mebibytes(s.Received), s.Problem)
-	}
-	return table.Flush()
-}
-
-func stateText(s supervisor.State) string {
-	text := string(s.Phase)
-	if s.Phase == supervisor.Running && !s.Ready && s.Kind != "" {
-		text += ", not ready"
-	}
-	if s.Trial {
-		text += ", on trial"
-	}
-	return text
-}
-
-func restarts(s supervisor.State) string {
-	if s.Last == nil || s.Restarts == 0 {
-		return fmt.Sprint(s.Restarts)
-	}
-	return fmt.Sprintf("%d (%s)", s.Restarts, s.Last.Reason)
-}
-
-func mebibytes(n uint64) string { return fmt.Sprintf("%.1fMiB", float64(n)/(1<<20)) }
 
 func newLogs() *cobra.Command {
 	var follow bool

@@ -81,6 +81,8 @@ func (f *onFile) now() web.File {
 	switch same := f.compare(); {
 	case same && problem == "":
 		problem = f.partly
+	case problem == "" && f.text == "":
+		problem = "what it says is being prepared"
 	case problem == "":
 		problem = "it does not say what was taken up last"
 	}

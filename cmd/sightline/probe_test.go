@@ -114,6 +114,7 @@ func TestProbeCommandLines(t *testing.T) {
 		{"both", []string{"probe", "--discover", "rtsp://x"}, exitBadConfig, "leave out the URL"},
 		{"no scheme", []string{"probe", "192.0.2.1/stream"}, exitBadConfig, "write it like rtsp://"},
 		{"web address", []string{"probe", "http://u:s3cret@192.0.2.1/stream"}, exitBadConfig, "begins with http://"},
+		{"a file", []string{"probe", "probe_test.go"}, exitBadConfig, "file: {path: probe_test.go}"},
 		{"transport", []string{"probe", "rtsp://192.0.2.1/", "--transport", "sctp"}, exitBadConfig, "auto, tcp, udp, tls"},
 		{"TLS over UDP", []string{"probe", "rtsps://192.0.2.1/", "--transport", "udp"}, exitBadConfig, "rtsps"},
 		{"no user", []string{"probe", "rtsp://192.0.2.1/", "--password-file", "x"}, exitBadConfig, "--username"},

@@ -303,7 +303,11 @@ func tell(log *slog.Logger, report supervisor.Report) {
 		if o.Action == supervisor.PutBack || o.Action == supervisor.Refused {
 			level = slog.LevelError
 		}
-		log.Log(context.Background(), level, "stage "+string(o.Action), "stage", o.Stage, "box", o.Box, "why", o.Why)
+		attrs := []any{"stage", o.Stage, "box", o.Box}
+		if o.Why != "" {
+			attrs = append(attrs, "why", o.Why)
+		}
+		log.Log(context.Background(), level, "stage "+string(o.Action), attrs...)
 	}
 }
 

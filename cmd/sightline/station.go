@@ -60,7 +60,7 @@ type station struct {
 func openStation(dir string, builder closures.Builder, table parts, log *slog.Logger) (*station, error) {
 	kept, err := store.Open(filepath.Join(dir, "closures"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open state folder %q (--state names another): %w", dir, err)
 	}
 	s := &station{
 		dir: dir, store: kept, log: log, board: &web.Board{Version: version, Began: time.Now()},
@@ -322,9 +322,15 @@ func (s *station) pin(name, digest string) error {
 func digestOf(text string) closure.Digest { return closure.Digest(strings.TrimPrefix(text, "sha256:")) }
 
 // records is where a stage's log records, which name the stage, go: to the program's log and to the
-// stage's own.
+// stage's own, whose lines have times already.
 func (s *station) records(stage string) *slog.Logger {
-	own := slog.NewTextHandler(s.super.Log(stage), &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: redact})
+	timeless := func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return redact(groups, a)
+	}
+	own := slog.NewTextHandler(s.super.Log(stage), &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: timeless})
 	return slog.New(slog.NewMultiHandler(s.log.Handler(), own))
 }
 

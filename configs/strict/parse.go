@@ -59,8 +59,28 @@ func syntaxProblem(name string, data []byte, err error) *Problem {
 		p.Suggestion = "indent with spaces, not tabs"
 	case strings.HasPrefix(message, "unknown anchor"): // its name may be a password that begins with *
 		p.Problem, p.Suggestion = "not YAML: a * refers to an anchor that is not there", "write text that begins with * in quotes"
+	default:
+		p.Suggestion = syntaxHint(message)
 	}
 	return p
+}
+
+// syntaxHint is what people have usually done where the parser says message; "" where there is no telling.
+func syntaxHint(message string) string {
+	for _, known := range []struct{ says, hint string }{
+		{"did not find expected key", "indent the line like the keys beside it"},
+		{"did not find expected ','", "close the bracket, or write a comma between two values"},
+		{"found unexpected end of stream", "close the quote that begins here"},
+		{"could not find expected ':'", "write key: value, with a space after the colon"},
+		{"mapping values are not allowed", "indent the line like the keys beside it, and write text with a colon and a space in quotes"},
+		{"found character that cannot start any token", "write text that begins with such a character in quotes"},
+		{"invalid leading UTF-8 octet", "save the file as UTF-8"},
+	} {
+		if strings.HasPrefix(message, known.says) {
+			return known.hint
+		}
+	}
+	return ""
 }
 
 // syntaxError reads all the documents in data.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -354,6 +356,28 @@ func TestWhatIsNotTheModelIsRefused(t *testing.T) {
 				t.Errorf("it left %v", left)
 			}
 		})
+	}
+}
+
+// offline is a machine without the internet.
+type offline struct{}
+
+func (offline) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
+}
+
+func TestWithoutTheInternetAMirrorIsProposed(t *testing.T) {
+	e := entryOf(content())
+	for from, proposed := range map[string]bool{"": true, "http://mirror.example.com": false} {
+		p := puller(t, from)
+		p.Tries, p.Transport = 2, offline{}
+		_, err := p.Pull(t.Context(), e)
+		if err == nil || !strings.Contains(err.Error(), "given up after 2 tries") || strings.Contains(err.Error(), "--from") != proposed {
+			t.Errorf("from %q: %v", from, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "is kept") {
+			t.Errorf("from %q, nothing is there to be kept: %v", from, err)
+		}
 	}
 }
 

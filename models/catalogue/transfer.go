@@ -83,7 +83,7 @@ func (t *transfer) fetch(ctx context.Context) error {
 			t.failed = 1
 		}
 		if t.failed >= t.tries() {
-			return fmt.Errorf("given up after %d tries: %w (what is there is kept: pull again to go on)", t.failed, err)
+			return fmt.Errorf("given up after %d tries: %w (%s)", t.failed, err, t.wayOut())
 		}
 		wait := t.backoff().Wait(t.failed)
 		if asked, ok := errors.AsType[*laterError](err); ok {
@@ -95,6 +95,18 @@ func (t *transfer) fetch(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wayOut says what can be done when the origin does not give the file.
+func (t *transfer) wayOut() string {
+	way := "pull again later"
+	if t.part.size > 0 {
+		way = "what is there is kept: pull again to go on"
+	}
+	if t.From == "" {
+		way += "; without the internet --from takes the file from a folder or another address"
+	}
+	return way
 }
 
 // ended prefers to say that the caller ended it.

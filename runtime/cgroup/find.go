@@ -83,9 +83,19 @@ func unescape(text string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
 }
 
-// Find returns the folders in which cgroups of boxes can be made, tried, and by controller
-// why one is missing.
-func Find(unifiedOnly bool) (Groups, map[string]error) {
+// Missing is why the controllers that can't be had are missing, by their names.
+type Missing map[string]error
+
+// Why says why there is no such controller.
+func (m Missing) Why(controller string) string {
+	if err := m[controller]; err != nil {
+		return err.Error()
+	}
+	return "there is no " + controller + " cgroup"
+}
+
+// Find returns the folders in which cgroups of boxes can be made, tried, and what is missing.
+func Find(unifiedOnly bool) (Groups, Missing) {
 	mountinfo, err1 := os.ReadFile("/proc/self/mountinfo")
 	cgroup, err2 := os.ReadFile("/proc/self/cgroup")
 	if err := errors.Join(err1, err2); err != nil {
@@ -103,16 +113,16 @@ func Find(unifiedOnly bool) (Groups, map[string]error) {
 	return Groups{}, forAll(errors.New("no cgroups are mounted"))
 }
 
-func forAll(err error) map[string]error {
-	errs := map[string]error{}
+func forAll(err error) Missing {
+	errs := Missing{}
 	for _, c := range controllers() {
 		errs[c] = err
 	}
 	return errs
 }
 
-func findV1(all []hierarchy) (Groups, map[string]error) {
-	found, errs := Groups{Folders: map[string]string{}}, map[string]error{}
+func findV1(all []hierarchy) (Groups, Missing) {
+	found, errs := Groups{Folders: map[string]string{}}, Missing{}
 	for _, h := range all {
 		if h.controllers == nil {
 			continue
@@ -161,7 +171,7 @@ func try(dir string) error {
 	return os.Remove(probe)
 }
 
-func findV2(h hierarchy) (Groups, map[string]error) {
+func findV2(h hierarchy) (Groups, Missing) {
 	parent, err := parentV2(h)
 	if err != nil {
 		return Groups{}, forAll(err)
@@ -170,7 +180,7 @@ func findV2(h hierarchy) (Groups, map[string]error) {
 	if err := try(dir); err != nil {
 		return Groups{}, forAll(fmt.Errorf("cgroup v2: %w", err))
 	}
-	found, errs := Groups{Unified: true, Folders: map[string]string{"": dir}}, map[string]error{}
+	found, errs := Groups{Unified: true, Folders: map[string]string{"": dir}}, Missing{}
 	for _, c := range []string{"memory", "cpu", "pids"} {
 		if err := enable(c, parent, dir); err != nil {
 			errs[c] = fmt.Errorf("cgroup v2 without the %s controller: %w", c, err)

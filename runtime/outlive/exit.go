@@ -34,13 +34,14 @@ func WatchExit(pid int, started uint64) (*ExitWatch, error) {
 // Close ends the watch of who does not call Wait.
 func (e *ExitWatch) Close() error { return e.file.Close() }
 
-// Wait returns the status with which the process ended, where it is to be known by those who are
-// not its parent: while it waits for being reaped, and since Linux 6.15 afterwards.
-func (e *ExitWatch) Wait() (status syscall.WaitStatus, known bool) {
+// Wait returns how the process ended, where that is to be known by those who are not its parent: while
+// it waits for being reaped, and since Linux 6.15 afterwards. Otherwise the code is -1.
+func (e *ExitWatch) Wait() driver.Exit {
 	defer e.file.Close()
+	unknown := driver.Exit{Code: -1}
 	conn, err := e.file.SyscallConn()
 	if err != nil {
-		return 0, false
+		return unknown
 	}
 	err = conn.Read(func(fd uintptr) bool {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
@@ -51,10 +52,31 @@ func (e *ExitWatch) Wait() (status syscall.WaitStatus, known bool) {
 		return n > 0 || err != nil
 	})
 	if err != nil {
-		return 0, false
+		return unknown
 	}
-	_ = conn.Control(func(fd uintptr) { status, known = e.exitStatus(fd) })
-	return status, known
+	exit := unknown
+	_ = conn.Control(func(fd uintptr) {
+		if status, known := e.exitStatus(fd); known {
+			exit = exitOf(status)
+		}
+	})
+	return exit
+}
+
+// WaitChild returns how a child of this process ended, and reaps it.
+func WaitChild(child *os.Process) driver.Exit {
+	state, err := child.Wait()
+	if err != nil {
+		return driver.Exit{Code: -1}
+	}
+	return exitOf(state.Sys().(syscall.WaitStatus))
+}
+
+func exitOf(status syscall.WaitStatus) driver.Exit {
+	if status.Signaled() {
+		return driver.Exit{Code: -1, Signal: unix.SignalName(status.Signal())}
+	}
+	return driver.Exit{Code: status.ExitStatus()}
 }
 
 func (e *ExitWatch) exitStatus(fd uintptr) (syscall.WaitStatus, bool) {

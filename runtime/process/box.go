@@ -21,9 +21,10 @@ const leftTime = 10 * time.Second
 // box is one running box, started or adopted.
 type box struct {
 	record
+	of    *Driver
 	dir   string
 	child *os.Process // names the process whatever happens to its ID
-	wait  func() (syscall.WaitStatus, bool)
+	wait  func() driver.Exit
 	log   *os.File
 
 	forced atomic.Bool
@@ -35,6 +36,7 @@ type box struct {
 var (
 	_ driver.Box     = (*box)(nil)
 	_ driver.Sampler = (*box)(nil)
+	_ driver.Guarded = (*box)(nil)
 )
 
 // run looks after a box whose program runs, until it has ended. It takes over log.
@@ -42,7 +44,7 @@ func (b *box) run(spec driver.Spec, log *os.File) *box {
 	b.dir, b.log = spec.Dir, log
 	b.logEnd, b.done = make(chan struct{}), make(chan struct{})
 	if b.wait == nil {
-		b.wait = b.waitForChild
+		b.wait = func() driver.Exit { return outlive.WaitChild(b.child) }
 	}
 	go func() {
 		defer close(b.logEnd)
@@ -52,20 +54,10 @@ func (b *box) run(spec driver.Spec, log *os.File) *box {
 	return b
 }
 
-func (b *box) waitForChild() (syscall.WaitStatus, bool) {
-	state, err := b.child.Wait()
-	if err != nil {
-		return 0, false
-	}
-	status, ok := state.Sys().(syscall.WaitStatus)
-	return status, ok
-}
-
 // watch waits for the end and removes what belonged to the box.
 func (b *box) watch() {
 	defer close(b.done)
-	status, known := b.wait()
-	b.exit = exitOf(status, known)
+	b.exit = b.wait()
 	switch {
 	case b.exit.Code < 0 && b.Groups.OutOfMemory():
 		b.exit.Reason = "out of memory"
@@ -80,21 +72,18 @@ func (b *box) watch() {
 	}
 }
 
-func exitOf(status syscall.WaitStatus, known bool) driver.Exit {
-	switch {
-	case !known:
-		return driver.Exit{Code: -1}
-	case status.Signaled():
-		return driver.Exit{Code: -1, Signal: unix.SignalName(status.Signal())}
-	}
-	return driver.Exit{Code: status.ExitStatus()}
-}
-
 // ID implements driver.Box.
 func (b *box) ID() string { return b.record.ID }
 
 // Done implements driver.Box.
 func (b *box) Done() <-chan struct{} { return b.done }
+
+// Protection implements driver.Guarded. Of a box that was adopted it says what one has that is started
+// here now: it was started here, too.
+func (b *box) Protection(ctx context.Context) (protects, lacks []string) {
+	p := b.of.Probe(ctx)
+	return p.Protect, p.Lacks
+}
 
 // Exit implements driver.Box.
 func (b *box) Exit() driver.Exit {

@@ -57,7 +57,7 @@ func (h *host) checkLimits(limits driver.Limits) error {
 			refused.Why, refused.Instead = "no program runs with so little", fmt.Sprintf("at least %d bytes, %g processors, %d processes", leastMemory, leastCPUs, leastPIDs)
 			return refused
 		case !h.enforces(l.controller):
-			refused.Why, refused.Instead = h.whyNot(l.controller), "leave it out, run the supervisor as root or with a delegated cgroup, or use in: container"
+			refused.Why, refused.Instead = h.without.Why(l.controller), "leave it out, run the supervisor as root or with a delegated cgroup, or use in: container"
 			return refused
 		}
 	}
@@ -71,13 +71,6 @@ func (h *host) enforces(controller string) bool {
 		return true
 	}
 	return controller == "pids" && h.way.ownUser
-}
-
-func (h *host) whyNot(controller string) string {
-	if err := h.limiting[controller]; err != nil {
-		return err.Error()
-	}
-	return "there is no " + controller + " cgroup"
 }
 
 // gpuDevices returns the devices of GPUs: NVIDIA's on PCs and Jetson, and render nodes.

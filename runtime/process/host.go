@@ -24,7 +24,7 @@ type host struct {
 	seccomp  bool
 	groups   cgroup.Groups // parents of the boxes' groups
 	lacks    []string
-	limiting map[string]error // why controllers of cgroups are missing
+	without  cgroup.Missing
 }
 
 // way is how far a box can be set apart.
@@ -59,7 +59,7 @@ func (d *Driver) explore(ctx context.Context) (*host, error) {
 		among = ways()
 	}
 	h := &host{landlock: landlock.Version(), seccomp: haveSeccomp()}
-	h.groups, h.limiting = cgroup.Find(d.unified)
+	h.groups, h.without = cgroup.Find(d.unified)
 	var errs []error
 	for _, w := range among {
 		h.way = w
@@ -139,7 +139,7 @@ func (h *host) missing(errs []error) []string {
 	say(h.landlock == 0, "Landlock: the kernel doesn't have it (Linux 5.13 or later, CONFIG_SECURITY_LANDLOCK)")
 	say(!h.seccomp, "seccomp: the kernel doesn't have it (CONFIG_SECCOMP_FILTER)")
 	for _, c := range limitable() {
-		say(!h.enforces(c), "limits of %s: %s", c, h.whyNot(c))
+		say(!h.enforces(c), "limits of %s: %s", c, h.without.Why(c))
 	}
 	return lacks
 }

@@ -89,15 +89,9 @@ func programOf(arch string) (program, packaged string, err error) {
 	return "", "", fmt.Errorf("there are no guests for %q, only for amd64 and arm64", arch)
 }
 
-// Find looks for the QEMU that runs guests of an architecture (as GOARCH), and tries it with a guest
-// of a few instructions: first under KVM, where a machine may have the device though no guest ever
-// gets on under it, then without. It takes a tenth of a second, or some seconds where KVM hangs.
-func Find(ctx context.Context, arch string) (*Emulator, error) {
-	return FindWith(ctx, arch, AutoAccelerator)
-}
-
-// FindWith does what Find does, but only with KVM or TCG if accelerator names one; "" is auto.
-func FindWith(ctx context.Context, arch, accelerator string) (*Emulator, error) {
+// findEmulator tries QEMU with a guest of a few instructions: first under KVM, where a machine may have
+// the device though no guest ever gets on under it, then without; or only as accelerator says.
+func findEmulator(ctx context.Context, arch, accelerator string) (*Emulator, error) {
 	name, packaged, err := programOf(arch)
 	if err != nil {
 		return nil, err

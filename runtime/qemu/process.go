@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sightline/runtime/driver"
 	"sightline/runtime/outlive"
 )
@@ -28,7 +26,7 @@ type Process struct {
 	folder *folder
 	pipes  map[string]*Pipe
 	child  *os.Process // names the process whatever happens to its ID
-	wait   func() (syscall.WaitStatus, bool)
+	wait   func() driver.Exit
 	log    *os.File
 	said   tail
 
@@ -61,19 +59,10 @@ func (p *Process) run(w io.Writer, log *os.File) {
 	go p.watch()
 }
 
-func (p *Process) waitForChild() (syscall.WaitStatus, bool) {
-	state, err := p.child.Wait()
-	if err != nil {
-		return 0, false
-	}
-	status, ok := state.Sys().(syscall.WaitStatus)
-	return status, ok
-}
-
 // watch waits for the end and removes what belonged to the guest.
 func (p *Process) watch() {
 	defer close(p.done)
-	status, known := p.wait()
+	exit := p.wait()
 	err := p.record.kill(p.dir)
 	_ = p.log.SetReadDeadline(time.Now().Add(leftTime)) // its end comes at once, now that nobody writes
 	<-p.logEnd
@@ -84,20 +73,10 @@ func (p *Process) watch() {
 		<-monitor.ended // with the last event
 		_ = monitor.Close()
 	}
-	p.end = End{Exit: exitOf(status, known), Cause: p.lastCause(), OutOfMemory: p.Groups.OutOfMemory(), Said: p.said.text()}
+	p.end = End{Exit: exit, Cause: p.lastCause(), OutOfMemory: p.Groups.OutOfMemory(), Said: p.said.text()}
 	if err = errors.Join(err, p.log.Close(), p.folder.Close(), p.remove(p.dir)); err != nil {
 		p.end.Exit.Reason = fmt.Sprint("left behind: ", err)
 	}
-}
-
-func exitOf(status syscall.WaitStatus, known bool) driver.Exit {
-	switch {
-	case !known:
-		return driver.Exit{Code: -1}
-	case status.Signaled():
-		return driver.Exit{Code: -1, Signal: unix.SignalName(status.Signal())}
-	}
-	return driver.Exit{Code: status.ExitStatus()}
 }
 
 // ID returns the box's.

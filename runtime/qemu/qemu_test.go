@@ -16,7 +16,7 @@ import (
 // emulator finds QEMU, or skips with the reason.
 func emulator(t *testing.T, arch string) *Emulator {
 	t.Helper()
-	e, err := Find(t.Context(), arch)
+	e, err := findEmulator(t.Context(), arch, "")
 	if err != nil {
 		t.Skip(err)
 	}
@@ -37,7 +37,7 @@ func TestQEMUIsFoundAndTried(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Find(t.Context(), "riscv64"); err == nil {
+	if _, err := findEmulator(t.Context(), "riscv64", ""); err == nil {
 		t.Error("there are guests for riscv64")
 	}
 }

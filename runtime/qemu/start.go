@@ -145,7 +145,7 @@ func (s *starting) fork(ctx context.Context, l *launch, log *os.File) (*Process,
 		return nil, errors.Join(err, log.Close())
 	}
 	p := &Process{record: s.record, dir: s.Dir, folder: s.folder, pipes: s.pipes, child: child}
-	p.wait = p.waitForChild
+	p.wait = func() driver.Exit { return outlive.WaitChild(p.child) }
 	p.run(s.Log, log)
 	if err := p.settle(ctx); err != nil {
 		p.kill()

@@ -3,7 +3,9 @@ package supervisor
 import (
 	"context"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,8 +26,8 @@ func (s *Supervisor) event(name, stage string, fields map[string]string) {
 			full[k] = v
 		}
 	}
-	for k, v := range full {
-		attrs = append(attrs, k, v)
+	for _, k := range slices.Sorted(maps.Keys(full)) {
+		attrs = append(attrs, k, full[k])
 	}
 	s.log.Info(name, attrs...)
 	if err := s.record(name, full); err != nil {

@@ -115,7 +115,7 @@ func takeLock(dir string) (*os.File, error) {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if err == unix.EWOULDBLOCK {
-		return nil, errors.Join(fmt.Errorf("open state folder %q: another supervisor has it (process %q)", dir, owner(f)), f.Close())
+		return nil, errors.Join(fmt.Errorf("open state folder %q: another supervisor has it, process %s (sightline up FILE hands it another file, sightline down stops it, --state names another folder)", dir, owner(f)), f.Close())
 	}
 	if err == nil {
 		err = f.Truncate(0)

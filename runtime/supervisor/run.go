@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,7 +72,10 @@ func (s *Supervisor) keeper(stage string) (*keeper, error) {
 	if k := s.keepers[stage]; k != nil {
 		return k, nil
 	}
-	return nil, fmt.Errorf("there is no stage %q", stage)
+	if len(s.keepers) == 0 {
+		return nil, fmt.Errorf("there is no stage %q (there is none yet)", stage)
+	}
+	return nil, fmt.Errorf("there is no stage %q (there is %s)", stage, strings.Join(slices.Sorted(maps.Keys(s.keepers)), ", "))
 }
 
 // still says that there is no box and none is coming. It is called with mu held.
@@ -255,6 +261,8 @@ func (k *keeper) report(ctx context.Context) State {
 	}
 	if state.Phase != Waiting {
 		state.Next = time.Time{}
+	} else if state.Problem == "" && state.Last != nil {
+		state.Problem = state.Last.Text
 	}
 	k.mu.Unlock()
 	if cur == nil {
@@ -263,9 +271,15 @@ func (k *keeper) report(ctx context.Context) State {
 	state.Box, state.Started, state.Adopted = cur.record.ID, cur.record.Created, cur.adopted
 	said := k.said(cur)
 	state.Ready, state.Beat, state.Received, state.Sent = said.Ready, said.Beat, said.Received, said.Sent
+	if state.Problem == "" {
+		state.Problem = said.Trouble
+	}
+	ctx, cancel := context.WithTimeout(ctx, sampleTime)
+	defer cancel()
+	if guarded, ok := cur.box.(driver.Guarded); ok {
+		state.Protects, state.Lacks = guarded.Protection(ctx)
+	}
 	if sampler, ok := cur.box.(driver.Sampler); ok {
-		ctx, cancel := context.WithTimeout(ctx, sampleTime)
-		defer cancel()
 		if usage, err := sampler.Sample(ctx); err == nil {
 			state.CPU, state.Memory, state.Measured = usage.CPU.Seconds(), usage.Memory, true
 		}

@@ -97,8 +97,9 @@ type BoxInfo struct {
 // Health is what a stage's wire knows of it. All of it is of the connection that is being served, or
 // was last; in place, of the run.
 type Health struct {
-	Beat  time.Time // of the last heartbeat; zero: none over this connection yet
-	Ready bool      // the stage has said that it works
+	Beat    time.Time // of the last heartbeat; zero: none over this connection yet
+	Ready   bool      // the stage has said that it works
+	Trouble string    // what is wrong now, in its words; "" for nothing
 	// In and Out only grow while the box runs: what the stage was offered, whether it took it or not,
 	// and what it was done with, dropped on purpose included. While In grows and Out does not the
 	// stage hangs; while neither grows it is starved, which is not its fault. Both 0 when unknown.
@@ -116,13 +117,6 @@ type Health struct {
 type InPlace interface {
 	// InPlace says that it is such a driver.
 	InPlace() bool
-}
-
-// Preparer is a driver that can do all that is slow about a start beforehand: verify the closure's
-// files and pack them as its boxes want them.
-type Preparer interface {
-	// Prepare returns when nothing is left to be verified or packed for Start, which verifies again.
-	Prepare(ctx context.Context, spec driver.Spec) error
 }
 
 // Options say how a supervisor works. Durations and functions that are zero have the defaults given.
@@ -163,7 +157,8 @@ type Event struct {
 	Fields map[string]string
 }
 
-// Names of events. Their fields are box, digest, driver, reason (a code of package restart), why.
+// Names of events. Their fields are box, digest, driver, lacks (what does not protect the box), reason (a
+// code of package restart), why.
 const (
 	Opened         = "supervisor.opened"
 	Closed         = "supervisor.closed"
@@ -242,6 +237,8 @@ type State struct {
 	Measured bool      `json:"measured,omitempty"` // CPU and Memory are known
 	Received uint64    `json:"wire_received_bytes"`
 	Sent     uint64    `json:"wire_sent_bytes"`
+	Protects []string  `json:"protects,omitempty"` // what protects the box, where its driver says so
+	Lacks    []string  `json:"lacks,omitempty"`    // what does not, and why
 }
 
 // End says how a box ended.

@@ -70,9 +70,9 @@ func (h *host) checkLimits(limits driver.Limits, least int64) error {
 		refused.What = fmt.Sprintf("a limit of %g processors", c)
 		refused.Why = fmt.Sprintf("a unikernel was shown to work with 1 to %d, and gets on with no less than %g", mostCPUs, leastCPUs)
 		refused.Instead = fmt.Sprintf("at most %d, or use in: vm", mostCPUs)
-	case c != math.Trunc(c) && h.groups.Folders["cpu"] == "":
+	case c != math.Trunc(c) && h.Groups.Folders["cpu"] == "":
 		refused.What = fmt.Sprintf("a limit of %g processors", c)
-		refused.Why, refused.Instead = h.whyNot("cpu"), "leave it out, use whole processors, or run the supervisor as root or with a delegated cgroup"
+		refused.Why, refused.Instead = h.Missing.Why("cpu"), "leave it out, use whole processors, or run the supervisor as root or with a delegated cgroup"
 	case p != 0:
 		refused.What = fmt.Sprintf("a limit of %d processes and threads", p)
 		refused.Why = "a unikernel has one process, and nothing counts its threads but the memory that they take"

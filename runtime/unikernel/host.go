@@ -8,8 +8,8 @@ import (
 	"net/netip"
 	"os"
 
-	"sightline/runtime/cgroup"
 	"sightline/runtime/closure"
+	"sightline/runtime/closure/store"
 	"sightline/runtime/driver"
 	"sightline/runtime/qemu"
 	"sightline/runtime/unikernel/nanos"
@@ -20,48 +20,37 @@ const wireName = "wire"
 
 // host is what guests are made of here.
 type host struct {
-	arch     string
-	machine  qemu.Machine
-	emulator *qemu.Emulator
-	groups   cgroup.Groups
-	limiting map[string]error // why controllers of cgroups are missing
-	release  release
-	kernel   *os.File
+	*qemu.Host
+	machine qemu.Machine
+	release release
+	kernel  *os.File
 }
 
 // explore finds all that guests take, and boots one.
 func (d *Driver) explore(ctx context.Context) (*host, error) {
-	h := &host{arch: d.arch(), machine: qemu.Microvm}
-	if h.arch == "arm64" {
+	h := &host{machine: qemu.Microvm}
+	if d.arch() == "arm64" {
 		h.machine = qemu.Virt
 	}
 	var err error
-	if h.release, err = findRelease(d.Release, h.arch); err != nil {
+	if h.release, err = findRelease(d.Release, d.arch()); err != nil {
 		return nil, err
 	}
-	if h.emulator, err = qemu.FindWith(ctx, h.arch, d.Accelerator); err != nil {
+	if h.Host, err = qemu.Find(ctx, d.arch(), d.Accelerator); err != nil {
 		return nil, err
 	}
-	h.groups, h.limiting = cgroup.Find(false)
 	if h.kernel, err = os.Open(h.release.kernel); err != nil {
 		return nil, fmt.Errorf("the release of Nanos: %w", err)
 	}
 	err = h.try(ctx)
-	if err != nil && h.emulator.KVM && ctx.Err() == nil {
-		h.emulator = h.emulator.Translating(fmt.Sprintf("/dev/kvm: %v", err))
+	if err != nil && h.Emulator.KVM && ctx.Err() == nil {
+		h.Host = h.Translating(fmt.Sprintf("/dev/kvm: %v", err))
 		err = h.try(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("boot a guest with %s: %w", h.release.kernel, err), h.kernel.Close())
 	}
 	return h, nil
-}
-
-func (h *host) whyNot(controller string) string {
-	if err := h.limiting[controller]; err != nil {
-		return err.Error()
-	}
-	return "there is no " + controller + " cgroup"
 }
 
 // image is how the closure of a box becomes its disk. The network that the guest has a route to has
@@ -91,35 +80,40 @@ func (h *host) guest(disk string, limits driver.Limits) qemu.Guest {
 		},
 		// With the index of events the guest's network stops for good in some of a hundred starts.
 		NoEventIndex: true,
-		DebugExit:    h.arch == "amd64", OneIOAPIC: true, LowMemory: true,
+		DebugExit:    h.Emulator.Arch == "amd64", OneIOAPIC: true, LowMemory: true,
 	}
+}
+
+// disk returns a closure as the disk of a guest, whose kernel finds on it what to run.
+func (h *host) disk(ctx context.Context, spec driver.Spec) (store.Packed, error) {
+	m, err := spec.Files.Manifest(ctx)
+	if err != nil {
+		return store.Packed{}, err
+	}
+	if want := "linux/" + h.Emulator.Arch; m.Platform != want {
+		return store.Packed{}, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
+	}
+	if err := hasProgram(m, spec.Program[0]); err != nil {
+		return store.Packed{}, err
+	}
+	return spec.Files.Pack(ctx, image(spec.Program))
 }
 
 // start starts the guest of a box.
 func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
-	m, err := spec.Files.Manifest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if want := "linux/" + h.arch; m.Platform != want {
-		return nil, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
-	}
-	if err := hasProgram(m, spec.Program[0]); err != nil {
-		return nil, err
-	}
-	disk, err := spec.Files.Pack(ctx, image(spec.Program))
+	disk, err := h.disk(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
 	console := watch(spec.Log)
 	p, err := qemu.Start(ctx, qemu.Launch{
-		ID: spec.ID, Dir: spec.Dir, Emulator: h.emulator, Guest: h.guest(disk.Path, spec.Limits),
-		Groups: h.groups, Limits: spec.Limits, Log: console,
+		ID: spec.ID, Dir: spec.Dir, Emulator: h.Emulator, Guest: h.guest(disk.Path, spec.Limits),
+		Groups: h.Groups, Limits: spec.Limits, Log: console,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return run(p, console, spec.Socket, h.arch, false), nil
+	return run(p, console, spec.Socket, h.Emulator.Arch, false), nil
 }
 
 // hasProgram returns an error when the kernel would find no program at a path.

@@ -173,7 +173,7 @@ func TestWhatCannotBeHadIsRefusedWithTheNearest(t *testing.T) {
 	limits := func(files driver.Files, l driver.Limits) driver.Spec {
 		return with(files, func(s *driver.Spec) { s.Limits = l })
 	}
-	whole, parts := &host{}, &host{groups: cgroup.Groups{Folders: map[string]string{"cpu": "/sys"}}}
+	whole, parts := &host{Host: &qemu.Host{}}, &host{Host: &qemu.Host{Groups: cgroup.Groups{Folders: map[string]string{"cpu": "/sys"}}}}
 	for _, c := range []struct {
 		name    string
 		host    *host

@@ -32,7 +32,7 @@ const trialPatience = 20 * time.Second
 func (h *host) try(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, trialPatience)
 	defer cancel()
-	disk, err := trialDisk(h.arch)
+	disk, err := trialDisk(h.Emulator.Arch)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (h *host) try(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	said := &console{}
 	p, err := qemu.Start(ctx, qemu.Launch{
-		ID: trialID(h.arch), Dir: dir, Emulator: h.emulator, Log: said,
+		ID: trialID(h.Emulator.Arch), Dir: dir, Emulator: h.Emulator, Log: said,
 		Guest: h.guest(fmt.Sprintf("/proc/self/fd/%d", disk.Fd()), driver.Limits{Memory: leastMemory}),
 	})
 	if err != nil {
@@ -57,8 +57,8 @@ func (h *host) try(ctx context.Context) (err error) {
 		<-p.Done()
 		return fmt.Errorf("not there after %v; it said %q", trialPatience, said)
 	}
-	code, told := codeOf(p.End().Exit, h.arch)
-	if !strings.Contains(said.String(), strings.TrimSpace(trialWords)) || code != trialCode && (told || h.arch == "amd64") {
+	code, told := codeOf(p.End().Exit, h.Emulator.Arch)
+	if !strings.Contains(said.String(), strings.TrimSpace(trialWords)) || code != trialCode && (told || h.Emulator.Arch == "amd64") {
 		return fmt.Errorf("QEMU ended with %s; the guest said %q", p.End().Exit, said)
 	}
 	return nil

@@ -19,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"sync"
 
@@ -53,12 +52,10 @@ type Driver struct {
 	found *host // what can be had here; nil until it was tried
 }
 
-// New returns a driver for this machine's architecture.
-func New() *Driver { return &Driver{} }
-
 var (
-	_ driver.Driver  = (*Driver)(nil)
-	_ driver.Checker = (*Driver)(nil)
+	_ driver.Driver   = (*Driver)(nil)
+	_ driver.Checker  = (*Driver)(nil)
+	_ driver.Preparer = (*Driver)(nil)
 )
 
 // Name implements driver.Driver.
@@ -91,48 +88,13 @@ func (d *Driver) Probe(ctx context.Context) driver.Probe {
 	if err != nil {
 		return driver.Probe{Err: err, Engine: "QEMU, Nanos"}
 	}
-	return driver.Probe{Engine: fmt.Sprintf("%s, Nanos %s", h.emulator, h.release.version), Protect: h.protects(), Lacks: h.lacks()}
-}
-
-// protects says what boxes are protected by here.
-func (h *host) protects() []string {
-	protect := []string{
-		"virtual machine, memory of the machine", "kernel without users, fork and exec", "network of one address",
-		"closure as read-only disk", "no environment", "seccomp and no_new_privs of QEMU",
+	p := driver.Probe{Engine: fmt.Sprintf("%s, Nanos %s", h.Emulator, h.release.version)}
+	p.Protect = append(h.Protects(), "virtual machine, memory of the machine", "kernel without users, fork and exec", "network of one address", "closure as read-only disk", "no environment")
+	p.Lacks = append(h.Lacks(), "border between program and kernel inside the guest worth relying on: what takes over the program is to be taken to have the guest's kernel, not the host")
+	if h.Emulator.Arch == "arm64" {
+		p.Lacks = append(p.Lacks, "exit status of the program: the kernel doesn't tell it on arm64")
 	}
-	if os.Geteuid() == 0 {
-		protect = append(protect, "QEMU as a user of its own")
-	}
-	if h.emulator.Landlock > 0 {
-		protect = append(protect, fmt.Sprintf("Landlock %d of QEMU", h.emulator.Landlock))
-	}
-	if len(h.groups.Folders) > 0 {
-		protect = append(protect, "cgroup of QEMU")
-	}
-	return protect
-}
-
-// lacks says what they aren't.
-func (h *host) lacks() []string {
-	lacks := []string{"border between program and kernel inside the guest worth relying on: what takes over the program is to be taken to have the guest's kernel, not the host"}
-	if !h.emulator.KVM {
-		lacks = append(lacks, "speed, and the processor's own border between guest and host: "+h.emulator.Why)
-	}
-	if os.Geteuid() != 0 {
-		lacks = append(lacks, "user of its own for QEMU: the supervisor is not root, QEMU runs as its user")
-	}
-	if h.emulator.Landlock == 0 {
-		lacks = append(lacks, "Landlock of QEMU: "+h.emulator.Unlocked)
-	}
-	for _, c := range []string{"memory", "cpu"} {
-		if h.groups.Folders[c] == "" {
-			lacks = append(lacks, "limit of QEMU's own "+c+": "+h.whyNot(c))
-		}
-	}
-	if h.arch == "arm64" {
-		lacks = append(lacks, "exit status of the program: the kernel doesn't tell it on arm64")
-	}
-	return lacks
+	return p
 }
 
 // Check implements driver.Checker.
@@ -142,6 +104,18 @@ func (d *Driver) Check(spec driver.Spec) error {
 		return err
 	}
 	return h.check(spec)
+}
+
+// Prepare implements driver.Preparer.
+func (d *Driver) Prepare(ctx context.Context, spec driver.Spec) error {
+	h, err := d.host(ctx)
+	if err == nil {
+		_, err = h.disk(ctx, spec)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare unikernel box: %w", err)
+	}
+	return nil
 }
 
 // Start implements driver.Driver.

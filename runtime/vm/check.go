@@ -6,6 +6,7 @@ import (
 	"runtime"
 
 	"sightline/runtime/driver"
+	"sightline/runtime/qemu"
 )
 
 // Bounds of limits, in bytes and processors.
@@ -25,7 +26,7 @@ func (h *host) check(spec driver.Spec) error {
 	if spec.GPU {
 		return &driver.RefusedError{Driver: Name, What: "the GPU", Why: "a guest has none of the machine's devices", Instead: "use in: process or in: container, or provider: cpu"}
 	}
-	if err := h.checkLimits(spec.Limits, leastMemory); err != nil {
+	if err := checkLimits(h.Host, spec.Limits, leastMemory); err != nil {
 		return err
 	}
 	if pids := spec.Limits.PIDs; pids != 0 && pids < leastPIDs {
@@ -36,7 +37,7 @@ func (h *host) check(spec driver.Spec) error {
 
 // checkLimits refuses limits of memory and processors. The machine's memory is a limit by itself, and
 // so are whole processors; parts of one take a cgroup.
-func (e *engine) checkLimits(limits driver.Limits, least int64) error {
+func checkLimits(on *qemu.Host, limits driver.Limits, least int64) error {
 	if m := limits.Memory; m != 0 && m < least {
 		return &driver.RefusedError{
 			Driver: Name, What: fmt.Sprintf("a limit of %d bytes of memory", m), Why: "the guest's kernel is part of it, and no guest runs with so little",
@@ -50,8 +51,8 @@ func (e *engine) checkLimits(limits driver.Limits, least int64) error {
 	case !(c >= leastCPUs) || c > mostCPUs:
 		refused.Why, refused.Instead = "no guest has so many, or gets on with so few", fmt.Sprintf("from %g to %d processors", leastCPUs, mostCPUs)
 		return refused
-	case c != math.Trunc(c) && e.groups.Folders["cpu"] == "":
-		refused.Why, refused.Instead = e.whyNot("cpu"), "leave it out, use whole processors, or run the supervisor as root or with a delegated cgroup"
+	case c != math.Trunc(c) && on.Groups.Folders["cpu"] == "":
+		refused.Why, refused.Instead = on.Missing.Why("cpu"), "leave it out, use whole processors, or run the supervisor as root or with a delegated cgroup"
 		return refused
 	}
 	return nil

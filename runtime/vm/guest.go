@@ -74,7 +74,7 @@ type GuestDriver struct {
 	words          string
 
 	mu    sync.Mutex
-	found *engine
+	found *qemu.Host
 }
 
 var (
@@ -95,7 +95,7 @@ func (d *GuestDriver) machine() qemu.Machine {
 	return qemu.Q35
 }
 
-func (d *GuestDriver) engine(ctx context.Context) (*engine, error) {
+func (d *GuestDriver) host(ctx context.Context) (*qemu.Host, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.found == nil {
@@ -103,7 +103,7 @@ func (d *GuestDriver) engine(ctx context.Context) (*engine, error) {
 		if arch == "" {
 			return nil, fmt.Errorf("%q is no machine: want q35, pc or virt", d.machine())
 		}
-		found, err := findEngine(ctx, arch, d.Accelerator)
+		found, err := qemu.Find(ctx, arch, d.Accelerator)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +114,7 @@ func (d *GuestDriver) engine(ctx context.Context) (*engine, error) {
 
 // Probe implements driver.Driver. It doesn't start the guest.
 func (d *GuestDriver) Probe(ctx context.Context) driver.Probe {
-	e, err := d.engine(ctx)
+	h, err := d.host(ctx)
 	if err == nil {
 		_, err = d.machineFor(driver.Limits{})
 	}
@@ -125,22 +125,22 @@ func (d *GuestDriver) Probe(ctx context.Context) driver.Probe {
 	if len(d.Guest.Grants) > 0 {
 		network = fmt.Sprintf("network of %d granted addresses", len(d.Guest.Grants))
 	}
-	return driver.Probe{Engine: e.emulator.String(), Protect: append(e.Protects(), network, "seccomp of QEMU"), Lacks: e.Lacks()}
+	return driver.Probe{Engine: h.Emulator.String(), Protect: append(h.Protects(), "virtual machine, memory and processors of the machine", network), Lacks: h.Lacks()}
 }
 
 // Check implements driver.Checker.
 func (d *GuestDriver) Check(spec driver.Spec) error {
-	e, err := d.engine(context.Background())
+	h, err := d.host(context.Background())
 	if err != nil {
 		return err
 	}
-	return d.check(e, spec)
+	return d.check(h, spec)
 }
 
 // leastGuest is the least memory of a guest, in bytes.
 const leastGuest = 16 << 20
 
-func (d *GuestDriver) check(e *engine, spec driver.Spec) error {
+func (d *GuestDriver) check(h *qemu.Host, spec driver.Spec) error {
 	if err := outlive.CheckID(spec.ID); err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (d *GuestDriver) check(e *engine, spec driver.Spec) error {
 		refused.Why, refused.Instead = "nobody counts them inside another system", "leave it out: none of them is a process of this machine"
 		return refused
 	}
-	if err := e.checkLimits(spec.Limits, leastGuest); err != nil {
+	if err := checkLimits(h, spec.Limits, leastGuest); err != nil {
 		return err
 	}
 	if _, err := d.machineFor(spec.Limits); err != nil {
@@ -189,11 +189,11 @@ func (d *GuestDriver) Start(ctx context.Context, spec driver.Spec) (driver.Box, 
 }
 
 func (d *GuestDriver) start(ctx context.Context, spec driver.Spec) (*guestBox, error) {
-	e, err := d.engine(ctx)
+	h, err := d.host(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.check(e, spec); err != nil {
+	if err := d.check(h, spec); err != nil {
 		return nil, err
 	}
 	g, err := d.machineFor(spec.Limits)
@@ -202,7 +202,7 @@ func (d *GuestDriver) start(ctx context.Context, spec driver.Spec) (*guestBox, e
 	}
 	limits := spec.Limits
 	limits.Memory = g.Memory // it is one by itself
-	p, err := qemu.Start(ctx, qemu.Launch{ID: spec.ID, Dir: spec.Dir, Emulator: e.emulator, Guest: *g, Groups: e.groups, Limits: limits, Log: spec.Log})
+	p, err := qemu.Start(ctx, qemu.Launch{ID: spec.ID, Dir: spec.Dir, Emulator: h.Emulator, Guest: *g, Groups: h.Groups, Limits: limits, Log: spec.Log})
 	if err != nil {
 		return nil, err
 	}

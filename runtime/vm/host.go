@@ -21,7 +21,7 @@ const stageUID = 1000
 
 // host is what a guest of a stage is made of here.
 type host struct {
-	*engine
+	*qemu.Host
 	machine       qemu.Machine
 	kernel        *os.File
 	kernelVersion string
@@ -32,19 +32,19 @@ type host struct {
 // explore finds all that guests take. Where there is more than one way for them it boots one in each,
 // the best first, until one boots.
 func (d *Driver) explore(ctx context.Context) (*host, error) {
-	e, err := findEngine(ctx, d.arch(), d.Accelerator)
+	e, err := qemu.Find(ctx, d.arch(), d.Accelerator)
 	if err != nil {
 		return nil, err
 	}
-	among := ways(e.emulator, d.machine, d.Accelerator)
+	among := ways(e.Emulator, d.machine, d.Accelerator)
 	var errs []error
 	for _, w := range among {
 		with := *e
-		with.emulator = w.emulator
+		with.Emulator = w.emulator
 		if len(errs) > 0 && !w.emulator.KVM {
-			with.emulator = w.emulator.Translating(fmt.Sprintf("/dev/kvm: %v", errs[0]))
+			with.Emulator = w.emulator.Translating(fmt.Sprintf("/dev/kvm: %v", errs[0]))
 		}
-		h := &host{engine: &with, machine: w.machine}
+		h := &host{Host: &with, machine: w.machine}
 		if err := h.assemble(d); err != nil {
 			return nil, err
 		}
@@ -100,13 +100,13 @@ func ways(e *qemu.Emulator, only qemu.Machine, accelerator string) []way {
 
 // assemble opens the kernel and makes the initramfs.
 func (h *host) assemble(d *Driver) error {
-	k, err := findKernel(d.Kernel, d.Modules, h.arch)
+	k, err := findKernel(d.Kernel, d.Modules, h.Emulator.Arch)
 	if err != nil {
 		return err
 	}
 	name := d.Init
 	if name == "" {
-		if name, err = initBeside(h.arch); err != nil {
+		if name, err = initBeside(h.Emulator.Arch); err != nil {
 			return err
 		}
 	}
@@ -151,14 +151,14 @@ func (h *host) guest(o order.Order, limits driver.Limits) (*qemu.Guest, error) {
 // be doubted. Where the guest is translated there is nothing to mitigate of a processor's mistakes.
 func (h *host) words() string {
 	words := []string{"quiet", "panic=-1", "oops=panic", "cryptomgr.notests"}
-	if h.arch == "arm64" {
+	if h.Emulator.Arch == "arm64" {
 		words = append(words, "console=ttyAMA0")
 	} else {
 		words = append(words, "console=ttyS0", "8250.nr_uarts=1", "tsc=reliable", "no_timer_check", "edd=off", "reboot=t")
 	}
-	if !h.emulator.KVM {
+	if !h.Emulator.KVM {
 		words = append(words, "mitigations=off")
-		if rate := hostTSC(); h.arch == "amd64" && rate > 0 {
+		if rate := hostTSC(); h.Emulator.Arch == "amd64" && rate > 0 {
 			words = append(words, fmt.Sprintf("tsc_early_khz=%d", rate))
 		}
 	}
@@ -182,7 +182,7 @@ func (h *host) try(ctx context.Context) (err error) {
 		return err
 	}
 	said := new(strings.Builder)
-	p, err := qemu.Start(ctx, qemu.Launch{ID: trialID(), Dir: dir, Emulator: h.emulator, Guest: *g, Log: &shared{w: said}})
+	p, err := qemu.Start(ctx, qemu.Launch{ID: trialID(), Dir: dir, Emulator: h.Emulator, Guest: *g, Log: &shared{w: said}})
 	if err != nil {
 		return fmt.Errorf("boot a guest: %w", err)
 	}

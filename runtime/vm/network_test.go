@@ -44,16 +44,16 @@ func answering(t *testing.T, network, address, is string) net.Listener {
 }
 
 // netGuest is a Linux guest that tries to reach the targets, each network/address.
-func netGuest(t *testing.T, e *engine, targets []string) qemu.Guest {
+func netGuest(t *testing.T, on *qemu.Host, targets []string) qemu.Guest {
 	t.Helper()
-	d := driverFor(e.arch)
-	k, err := findKernel(d.Kernel, d.Modules, e.arch)
+	d := driverFor(on.Emulator.Arch)
+	k, err := findKernel(d.Kernel, d.Modules, on.Emulator.Arch)
 	if err != nil {
 		t.Skip(err)
 	}
 	program := filepath.Join(t.TempDir(), "init")
 	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", program, "./testdata/netinit")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+e.arch)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOARCH="+on.Emulator.Arch)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -70,9 +70,9 @@ func netGuest(t *testing.T, e *engine, targets []string) qemu.Guest {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { file.Close() })
-	h := &host{engine: e}
+	h := &host{Host: on}
 	return qemu.Guest{
-		Machine: ways(e.emulator, qemu.Q35, "")[0].machine, CPUs: 1, Memory: 128 << 20,
+		Machine: ways(on.Emulator, qemu.Q35, "")[0].machine, CPUs: 1, Memory: 128 << 20,
 		Kernel: qemu.Source{Path: k.path}, Initrd: qemu.Source{File: file}, Append: h.words(),
 	}
 }
@@ -81,7 +81,7 @@ func TestAGuestReachesItsGrantsAndNothingElse(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the machine of this test is q35")
 	}
-	e, err := findEngine(t.Context(), "amd64", "")
+	on, err := qemu.Find(t.Context(), "amd64", "")
 	if err != nil {
 		t.Skip(err)
 	}
@@ -101,10 +101,10 @@ func TestAGuestReachesItsGrantsAndNothingElse(t *testing.T) {
 	for _, address := range ownAddresses(t) {
 		targets = append(targets, "tcp/"+net.JoinHostPort(address, port(all)))
 	}
-	g := netGuest(t, e, targets)
+	g := netGuest(t, on, targets)
 	g.Network = &qemu.Network{Card: qemu.VirtioCard, Forwards: []qemu.Forward{{Name: "broker", Address: netip.MustParseAddrPort("10.0.2.100:1883")}}}
 	log := newLines()
-	p, err := qemu.Start(t.Context(), qemu.Launch{ID: "network-test", Dir: dir, Emulator: e.emulator, Guest: g, Log: log})
+	p, err := qemu.Start(t.Context(), qemu.Launch{ID: "network-test", Dir: dir, Emulator: on.Emulator, Guest: g, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,13 +21,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sightline/runtime/vm/order"
 	"sync"
 
 	"sightline/runtime/closure/pack"
+	"sightline/runtime/closure/store"
 	"sightline/runtime/driver"
 	"sightline/runtime/outlive"
 	"sightline/runtime/qemu"
+	"sightline/runtime/vm/order"
 )
 
 // Name is the driver's.
@@ -60,12 +61,10 @@ type Driver struct {
 	found *host // what can be had here; nil until it was tried
 }
 
-// New returns a driver for this machine's architecture.
-func New() *Driver { return &Driver{} }
-
 var (
-	_ driver.Driver  = (*Driver)(nil)
-	_ driver.Checker = (*Driver)(nil)
+	_ driver.Driver   = (*Driver)(nil)
+	_ driver.Checker  = (*Driver)(nil)
+	_ driver.Preparer = (*Driver)(nil)
 )
 
 // Name implements driver.Driver.
@@ -118,8 +117,8 @@ func (d *Driver) Probe(ctx context.Context) driver.Probe {
 	if err != nil {
 		return driver.Probe{Err: err, Engine: "QEMU"}
 	}
-	p := driver.Probe{Engine: fmt.Sprintf("%s, Linux %s", h.emulator, h.kernelVersion)}
-	p.Protect = append(h.Protects(), "Linux guest without network card", "closure as read-only root", "no_new_privs", "no capabilities", "seccomp of QEMU")
+	p := driver.Probe{Engine: fmt.Sprintf("%s, Linux %s", h.Emulator, h.kernelVersion)}
+	p.Protect = append(h.Protects(), "virtual machine, memory and processors of the machine", "Linux guest without network card", "closure as read-only root", "no_new_privs", "no capabilities")
 	p.Lacks = h.Lacks()
 	return p
 }
@@ -131,6 +130,18 @@ func (d *Driver) Check(spec driver.Spec) error {
 		return err
 	}
 	return h.check(spec)
+}
+
+// Prepare implements driver.Preparer.
+func (d *Driver) Prepare(ctx context.Context, spec driver.Spec) error {
+	h, err := d.host(ctx)
+	if err == nil {
+		_, err = h.disk(ctx, spec.Files)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare vm box: %w", err)
+	}
+	return nil
 }
 
 // Start implements driver.Driver.
@@ -149,16 +160,21 @@ func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error
 	return b, nil
 }
 
+// disk returns a closure as the disk of a guest.
+func (h *host) disk(ctx context.Context, files driver.Files) (store.Packed, error) {
+	m, err := files.Manifest(ctx)
+	if err != nil {
+		return store.Packed{}, err
+	}
+	if want := "linux/" + h.Emulator.Arch; m.Platform != want {
+		return store.Packed{}, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
+	}
+	return files.Pack(ctx, pack.Disk{})
+}
+
 // start starts the guest of a box.
 func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
-	m, err := spec.Files.Manifest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if want := "linux/" + h.arch; m.Platform != want {
-		return nil, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
-	}
-	disk, err := spec.Files.Pack(ctx, pack.Disk{})
+	disk, err := h.disk(ctx, spec.Files)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +186,7 @@ func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
 	g.Disks = []qemu.Disk{{Path: disk.Path, Format: qemu.Raw}}
 	log := &shared{w: spec.Log}
 	p, err := qemu.Start(ctx, qemu.Launch{
-		ID: spec.ID, Dir: spec.Dir, Emulator: h.emulator, Guest: *g, Groups: h.groups, Limits: withoutPIDs(spec.Limits), Log: log,
+		ID: spec.ID, Dir: spec.Dir, Emulator: h.Emulator, Guest: *g, Groups: h.Groups, Limits: withoutPIDs(spec.Limits), Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package probe
 import (
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -38,6 +39,12 @@ func unescaped(text string) string {
 	return text
 }
 
+// isThere tells whether a text is the path of a file.
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // CheckAddress returns what is wrong with an address without user and password, with what to write
 // instead.
 func CheckAddress(address string) error {
@@ -47,6 +54,8 @@ func CheckAddress(address string) error {
 	switch {
 	case err == nil && slices.Contains([]string{"rtsp", "rtsps"}, u.Scheme) && u.Hostname() != "":
 		return nil
+	case isThere(address):
+		return fmt.Errorf("%q is a file of this machine, and probe looks at cameras of the network; in a pipeline file it is file: {path: %s}, a camera's device file device: {path: …}", shown, shown)
 	case !strings.Contains(address, "://"):
 		return fmt.Errorf("%q is no address of a stream: %s", shown, form)
 	case err == nil && u.Hostname() != "":

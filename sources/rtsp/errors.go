@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -67,6 +68,8 @@ func (c *session) advise(err error) (advice string, permanent bool) {
 		return "the camera's certificate is not trusted: name its authority in ca_file, or the certificate itself in fingerprint", true
 	case errors.As(err, new(tls.RecordHeaderError)):
 		return "the camera does not speak TLS at this port", true
+	case errors.As(err, new(*net.DNSError)):
+		return "the name of the camera cannot be found: check the host of the url and this machine's name server, or write the IP address", false
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens at that address: check host and port, and that RTSP is switched on in the camera", false
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):

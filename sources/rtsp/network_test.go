@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,6 +16,8 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/pion/rtcp"
+
+	"sightline/pipeline"
 )
 
 func TestReorder(t *testing.T) {
@@ -258,6 +262,14 @@ func TestSourceOfTransportIsNotLookedUp(t *testing.T) {
 		if got := res.Header["Transport"][0]; got != want {
 			t.Errorf("%q becomes %q, want %q", sent, got, want)
 		}
+	}
+}
+
+func TestANameThatNobodyKnowsIsToldWithTheWayOut(t *testing.T) {
+	err := fmt.Errorf("describe: %w", &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "gate.example.com", IsNotFound: true}})
+	got := (&session{}).explain(err)
+	if !strings.Contains(got.Error(), "gate.example.com") || !strings.Contains(got.Error(), "write the IP address") || pipeline.IsPermanent(got) {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -37,6 +37,7 @@ type observer struct {
 	decider *events.Decider
 	changed bool // results were seen since kept
 	kept    time.Time
+	failed  bool // the last time: the disk does not take it
 	odd     pipeline.Seldom
 }
 
@@ -115,13 +116,14 @@ func (o *observer) observe(make func(*events.Decider) []pipeline.Event, to hand)
 	defer o.mu.Unlock()
 	made := make(o.decider)
 	landed := o.underway.add(made)
-	if len(made) > 0 || o.changed && time.Since(o.kept) > keepEvery {
+	if since := time.Since(o.kept); len(made) > 0 || o.changed && since > keepEvery || o.failed && since >= tick {
 		o.keep()
 	}
 	to(made, landed)
 }
 
-// keep writes the state, with the events that are on their way. o.mu is held.
+// keep writes the state, with the events that are on their way. What the disk does not take is tried again
+// as time passes. o.mu is held.
 func (o *observer) keep() {
 	if o.file == "" {
 		return
@@ -134,10 +136,14 @@ func (o *observer) keep() {
 	if err == nil {
 		err = durable.WriteJSON(o.file, memory{state, o.underway.all()})
 	}
-	if err != nil {
-		if n, tell := o.odd.Due(time.Now(), 1); tell {
-			o.log.Error("what is known of events is not kept: after a restart they begin anew", "err", err, "since_last", n)
-		}
+	if err == nil && o.failed {
+		o.log.Info("what is known of events is kept again")
+	}
+	if o.failed = err != nil; !o.failed {
+		return
+	}
+	if n, tell := o.odd.Due(time.Now(), 1); tell {
+		o.log.Error("what is known of events is not kept: after a restart they begin anew", "err", err, "since_last", n)
 	}
 }
 

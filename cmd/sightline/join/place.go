@@ -46,7 +46,8 @@ func (p *placed) Stop(context.Context, time.Duration) error { return errInPlace 
 
 // Health implements supervisor.Wire.
 func (p *placed) Health() supervisor.Health {
-	h := supervisor.Health{Beat: time.Now(), Ready: p.hub.board.Online(p.name)}
+	said := p.hub.board.Status(p.name)
+	h := supervisor.Health{Beat: time.Now(), Ready: said.State == pipeline.StateOnline, Trouble: said.Reason}
 	h.In, h.Out = flow(p.kind, p.stats.Snapshot())
 	return h
 }

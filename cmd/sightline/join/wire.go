@@ -106,7 +106,7 @@ func (w *boxWire) status(s pipeline.Status) {
 		w.complain.refused("status", err)
 		return
 	}
-	w.note(func(h *supervisor.Health) { h.Ready = s.State == pipeline.StateOnline })
+	w.note(func(h *supervisor.Health) { h.Ready, h.Trouble = s.State == pipeline.StateOnline, s.Reason })
 	w.hub.Report(s)
 }
 

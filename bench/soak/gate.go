@@ -27,7 +27,7 @@ type watcher interface {
 	toServer(p []byte) // what the client sent, before it goes on
 	toClient(p []byte) // what the server sent, before it goes on
 	gaveClient()       // what came last to toClient has gone on
-	broke()            // the gate has cut the connection
+	broke()            // the connection has ended, whoever ended it
 }
 
 // gate is the only way to a server, on which things go wrong. Its methods may be called from any
@@ -183,9 +183,6 @@ func (p *passage) reset() {
 		}
 	}
 	p.end()
-	if p.watcher != nil {
-		p.watcher.broke()
-	}
 }
 
 // end ends both connections.
@@ -194,6 +191,9 @@ func (p *passage) end() {
 		p.client.Close()
 		p.server.Close()
 		close(p.cut)
+		if p.watcher != nil {
+			p.watcher.broke()
+		}
 	})
 }
 

@@ -66,6 +66,13 @@ type Sampler interface {
 	Sample(ctx context.Context) (Usage, error)
 }
 
+// Guarded is a box that says what it is protected by.
+type Guarded interface {
+	// Protection returns what boxes of its kind are protected by here, and what not, and why. It is
+	// asked for often, and must be quick.
+	Protection(ctx context.Context) (protects, lacks []string)
+}
+
 // Usage is what a box uses.
 type Usage struct {
 	CPU    time.Duration // processor time since the start

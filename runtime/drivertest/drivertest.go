@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -150,6 +151,12 @@ func (r *room) start() (driver.Box, *talk) {
 
 // owns has the box killed at the end of the test, before checkEmpty.
 func (r *room) owns(box driver.Box) {
+	if guarded, ok := box.(driver.Guarded); ok {
+		protects, lacks := guarded.Protection(r.t.Context())
+		if p := r.driver.Probe(r.t.Context()); len(protects) == 0 || !slices.Equal(protects, p.Protect) || !slices.Equal(lacks, p.Lacks) {
+			r.t.Errorf("the box is protected by %q, not by %q; boxes here by %q, not by %q", protects, lacks, p.Protect, p.Lacks)
+		}
+	}
 	r.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), r.Patience)
 		defer cancel()

@@ -274,9 +274,12 @@ func (k *keeper) report(ctx context.Context) State {
 	if state.Problem == "" {
 		state.Problem = said.Trouble
 	}
+	ctx, cancel := context.WithTimeout(ctx, sampleTime)
+	defer cancel()
+	if guarded, ok := cur.box.(driver.Guarded); ok {
+		state.Protects, state.Lacks = guarded.Protection(ctx)
+	}
 	if sampler, ok := cur.box.(driver.Sampler); ok {
-		ctx, cancel := context.WithTimeout(ctx, sampleTime)
-		defer cancel()
 		if usage, err := sampler.Sample(ctx); err == nil {
 			state.CPU, state.Memory, state.Measured = usage.CPU.Seconds(), usage.Memory, true
 		}

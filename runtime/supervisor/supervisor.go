@@ -157,7 +157,8 @@ type Event struct {
 	Fields map[string]string
 }
 
-// Names of events. Their fields are box, digest, driver, reason (a code of package restart), why.
+// Names of events. Their fields are box, digest, driver, lacks (what does not protect the box), reason (a
+// code of package restart), why.
 const (
 	Opened         = "supervisor.opened"
 	Closed         = "supervisor.closed"
@@ -236,6 +237,8 @@ type State struct {
 	Measured bool      `json:"measured,omitempty"` // CPU and Memory are known
 	Received uint64    `json:"wire_received_bytes"`
 	Sent     uint64    `json:"wire_sent_bytes"`
+	Protects []string  `json:"protects,omitempty"` // what protects the box, where its driver says so
+	Lacks    []string  `json:"lacks,omitempty"`    // what does not, and why
 }
 
 // End says how a box ended.

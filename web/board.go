@@ -92,11 +92,16 @@ func (b *Board) device() string {
 	return b.Device
 }
 
-// Show says which stages there are, in the order of starting.
+// Show says which stages there are, in the order of starting. What was seen by and of others is forgotten.
 func (b *Board) Show(stages []Stage) {
+	there := map[string]bool{}
+	for _, s := range stages {
+		there[s.Name] = true
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stages = stages
+	maps.DeleteFunc(b.latest, func(k resultKey, _ Latest) bool { return !there[k.stage] || !there[k.source] })
 }
 
 // Stages returns the stages that are shown.
@@ -168,7 +173,11 @@ func (b *Board) note(r *pipeline.Result) {
 
 // Ready tells whether every model is warm and has answered a frame; if not, what is missing.
 func (b *Board) Ready() (bool, string) {
-	for _, s := range b.Stages() {
+	stages := b.Stages()
+	if len(stages) == 0 {
+		return false, "nothing runs yet"
+	}
+	for _, s := range stages {
 		if s.Kind != Classify {
 			continue
 		}
@@ -224,7 +233,7 @@ type boxReport struct {
 }
 
 func (b *Board) report() report {
-	out := report{Version: b.Version, Began: b.Began}
+	out := report{Version: b.Version, Began: b.Began, Stages: []stageReport{}}
 	out.Ready, out.Missing = b.Ready()
 	if b.File != nil {
 		if f := b.File(); f.Name != "" {

@@ -133,6 +133,30 @@ func TestStatusShowsStagesCountsAndTheNewestResult(t *testing.T) {
 	}
 }
 
+func TestWhatWasSeenByAStageThatIsGoneIsForgotten(t *testing.T) {
+	f := newFixture()
+	for _, source := range []string{"gate", "yard"} {
+		if err := f.board.Deliver(t.Context(), []pipeline.Message{{Result: &pipeline.Result{Source: source, Stage: "scene"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.board.Show(append(f.board.Stages(), web.Stage{Name: "gate", Kind: web.Capture, Samples: pipeline.NewStats().Snapshot}))
+	if _, body := f.ask(t, "/status", "localhost:9640"); strings.Contains(body, `"yard"`) || !strings.Contains(body, `"stage": "scene"`) {
+		t.Error(body)
+	}
+}
+
+func TestNothingIsReadyBeforeThereAreStages(t *testing.T) {
+	f := newFixture()
+	f.board.Show(nil)
+	if code, body := f.ask(t, "/readyz", "localhost:9640"); code != http.StatusServiceUnavailable {
+		t.Errorf("readyz: %d %s", code, body)
+	}
+	if _, body := f.ask(t, "/status", "localhost:9640"); !strings.Contains(body, `"stages": []`) {
+		t.Errorf("the page reads a list of stages, not %s", body)
+	}
+}
+
 func TestWhatTwoStagesCountOfOneThingIsOneSeries(t *testing.T) {
 	f := newFixture()
 	other := pipeline.NewStats()

@@ -3,6 +3,7 @@ package soak
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,10 +20,11 @@ type book struct {
 	events     map[string]*story
 	deliveries int // of results and events
 	duplicates int
-	refused    map[string]bool // ids of what was refused for good
-	silent     map[string]bool // ids of what was kept, and no answer said so
-	heard      []answered      // that it was kept, in the last safeAfter
-	wrong      []string        // what should not be
+	refused    map[string]bool   // ids of what was refused for good
+	silent     map[string]bool   // ids of what was kept, and no answer said so
+	heard      []answered        // that it was kept, in the last safeAfter
+	late       map[string]string // by id, complaints of what came after what is newer
+	wrong      []string          // what should not be
 }
 
 // answered is what was said to be kept at one time.
@@ -45,7 +47,7 @@ type story struct {
 }
 
 func newBook() *book {
-	return &book{runs: map[string]*run{}, events: map[string]*story{}, refused: map[string]bool{}, silent: map[string]bool{}}
+	return &book{runs: map[string]*run{}, events: map[string]*story{}, refused: map[string]bool{}, silent: map[string]bool{}, late: map[string]string{}}
 }
 
 // maxWrong bounds how many complaints are kept.
@@ -152,7 +154,7 @@ func (b *book) result(id string, inferred time.Time) {
 		b.duplicates++
 		return
 	case number < r.most:
-		b.complain("order: result %s came after number %d", id, r.most)
+		b.late[id] = fmt.Sprintf("order: result %s came after number %d", id, r.most)
 	}
 	r.seen[number] = true
 	r.most, r.last = max(r.most, number), inferred
@@ -206,7 +208,15 @@ func (b *book) sum() (c counts) {
 			c.refused++
 		}
 	}
-	c.duplicates, c.deliveries, c.silent, c.wrong = b.duplicates, b.deliveries, len(b.silent), slices.Clone(b.wrong)
+	// Whoever has given up waiting for an answer may send what is newer first, while what it sent before is
+	// still on its way: nobody can call that back. What it knows to have come has to be in order.
+	c.wrong = slices.Clone(b.wrong)
+	for _, id := range slices.Sorted(maps.Keys(b.late)) {
+		if !b.silent[id] && len(c.wrong) < maxWrong {
+			c.wrong = append(c.wrong, b.late[id])
+		}
+	}
+	c.duplicates, c.deliveries, c.silent = b.duplicates, b.deliveries, len(b.silent)
 	return c
 }
 

@@ -27,7 +27,7 @@ type watcher interface {
 	toServer(p []byte) // what the client sent, before it goes on
 	toClient(p []byte) // what the server sent, before it goes on
 	gaveClient()       // what came last to toClient has gone on, with no garbage before it
-	broke()            // the connection has ended
+	broke()            // the connection has ended, whoever ended it
 }
 
 // gate is the only way to a server, on which things go wrong. Its methods may be called from any

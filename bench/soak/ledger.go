@@ -20,8 +20,8 @@ type Account struct {
 	// LostAnyway are those that the program let go and counted, though they had come: the answer that
 	// said so had not reached it. There are never more than answers that got lost.
 	LostAnyway int `json:"lost_anyway"`
-	// Unsafe are results that a kill took before they were safe. None of them may be older than
-	// safeAfter; those that are, are in Wrong.
+	// Unsafe are results that a kill took before they were safe: what is missing, but no more than were made
+	// in the last safeAfter before it, nor more than are missing at its very end.
 	Unsafe      int      `json:"unsafe"`
 	Unexplained int      `json:"unexplained"` // 0, or else it does not balance
 	Duplicates  int      `json:"duplicates"`  // deliveries of what had been delivered
@@ -44,19 +44,20 @@ type epoch struct {
 	mostByAny int       // the sum of most
 }
 
-// unsafe is how many results at the very end a sink has not received, and what it has received of each
-// run's end.
+// unsafe is how many results a kill may have taken at the most: those at the very end that a sink has not
+// received and that did not have to be safe. top is what it has received of each run's end.
 func (e *epoch) unsafe(b *book) (n, top int) {
 	for _, prefix := range e.runs {
 		_, most := b.received(prefix)
 		top += int(most)
 	}
+	made := max(e.made, e.mostByAny)
 	if len(e.runs) == 0 {
-		return e.made, top
+		return made - e.firm, top
 	}
 	last := len(e.runs) - 1
 	_, most := b.received(e.runs[last])
-	return max(e.made, e.mostByAny) - (e.mostByAny - e.most[last]) - int(most), top
+	return min(made-(e.mostByAny-e.most[last])-int(most), made-e.firm), top
 }
 
 // epochs cuts the time at the kills. When the classify stage lives in a box, what it counts goes on from
@@ -139,21 +140,23 @@ func account(sink string, b *book, epochs []*epoch, boxed bool, lost map[string]
 			total += a.Lost[why]
 		}
 	}
+	unsafe := 0
 	for i, e := range epochs {
 		a.Made += max(e.made, e.mostByAny)
 		if !e.cut {
 			continue
 		}
-		unsafe, top := e.unsafe(b)
-		a.Unsafe += unsafe
+		n, top := e.unsafe(b)
+		unsafe += n
 		if top+total < e.firm {
 			a.Wrong = append(a.Wrong, fmt.Sprintf("kill %d took results that were older than %s: %d were made by then, %d came",
 				i+1, safeAfter, e.firm, top))
 		}
 	}
-	a.Unexplained = a.Made - a.Received - a.Waiting - a.Unsafe - total
-	a.LostAnyway = min(max(0, -a.Unexplained), sum.silent, total)
-	a.Unexplained += a.LostAnyway
+	missing := a.Made - a.Received - a.Waiting - total
+	a.Unsafe = min(max(0, missing), unsafe)
+	a.LostAnyway = min(max(0, -missing), sum.silent, total)
+	a.Unexplained = missing - a.Unsafe + a.LostAnyway
 	return a
 }
 

@@ -78,6 +78,21 @@ func TestTheBooksBalanceToTheOne(t *testing.T) {
 			hook:  func(b *book) { got(b, "a-scene", 0, 1, 2, 3, 4, 5); got(b, "b-scene", 20, 1, 2) },
 			want:  Account{Made: 8, Received: 7, Unsafe: 1},
 		},
+		"what waited at a kill and was let go later counts once": {
+			lives: []*life{lived(true, 10, counted(7, 4, 0), counted(9, 6, 0)), lived(false, 30, counted(29, 2, 2))},
+			cuts:  []time.Time{killedAt},
+			hook:  func(b *book) { got(b, "a-scene", 0, 1, 2, 3, 4); got(b, "b-scene", 20, 1, 2) },
+			want:  Account{Made: 8, Received: 6, Lost: map[string]int{"spool_full": 2}},
+		},
+		"a kill excuses no more than was made just before it": {
+			lives: []*life{lived(true, 10, counted(6, 5, 0), counted(9, 6, 0)), lived(false, 30, counted(29, 2, 0))},
+			cuts:  []time.Time{killedAt},
+			hook:  func(b *book) { got(b, "a-scene", 0, 1, 2, 3); got(b, "b-scene", 20, 1, 2) },
+			want: Account{
+				Made: 8, Received: 5, Unsafe: 1, Unexplained: 2,
+				Wrong: []string{"kill 1 took results that were older than 2s: 5 were made by then, 3 came"},
+			},
+		},
 		"a kill does not excuse what is missing in the middle": {
 			lives: []*life{lived(true, 10, counted(9, 6, 0)), lived(false, 30, counted(29, 2, 0))},
 			cuts:  []time.Time{killedAt},
@@ -125,14 +140,15 @@ func TestABookSeesWrongOrderAndBrokenEvents(t *testing.T) {
 		happens func(*book)
 		want    string
 	}{
-		"nothing wrong": {func(b *book) { event(b, 0, "new"); event(b, 1, "update"); event(b, 1, "update"); event(b, 2, "end") }, ""},
-		"order":         {func(b *book) { got(b, "a-scene", 0, 1, 3, 2) }, "came after number 3"},
-		"no beginning":  {func(b *book) { event(b, 1, "update") }, "message 1 came where 0 was due"},
-		"a gap":         {func(b *book) { event(b, 0, "new"); event(b, 2, "end") }, "message 2 came where 1 was due"},
-		"after the end": {func(b *book) { event(b, 0, "new"); event(b, 1, "end"); event(b, 2, "update") }, "ended before: true"},
-		"new twice":     {func(b *book) { event(b, 0, "new"); event(b, 1, "new") }, `message 1 is "new"`},
-		"no JSON":       {func(b *book) { b.take([]byte("{")) }, "unreadable"},
-		"no number":     {func(b *book) { b.take([]byte(`{"id":"x"}`)) }, "no number"},
+		"nothing wrong":                 {func(b *book) { event(b, 0, "new"); event(b, 1, "update"); event(b, 1, "update"); event(b, 2, "end") }, ""},
+		"order":                         {func(b *book) { got(b, "a-scene", 0, 1, 3, 2) }, "came after number 3"},
+		"late, as nobody waited for it": {func(b *book) { got(b, "a-scene", 0, 1, 3, 2); b.unheard([]string{"a-scene-2"}) }, ""},
+		"no beginning":                  {func(b *book) { event(b, 1, "update") }, "message 1 came where 0 was due"},
+		"a gap":                         {func(b *book) { event(b, 0, "new"); event(b, 2, "end") }, "message 2 came where 1 was due"},
+		"after the end":                 {func(b *book) { event(b, 0, "new"); event(b, 1, "end"); event(b, 2, "update") }, "ended before: true"},
+		"new twice":                     {func(b *book) { event(b, 0, "new"); event(b, 1, "new") }, `message 1 is "new"`},
+		"no JSON":                       {func(b *book) { b.take([]byte("{")) }, "unreadable"},
+		"no number":                     {func(b *book) { b.take([]byte(`{"id":"x"}`)) }, "no number"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBook()

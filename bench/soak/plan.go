@@ -3,6 +3,7 @@ package soak
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -40,6 +41,11 @@ const (
 	boxFault = "box killed: " // and the stage
 )
 
+// ends tells whether a process ends by it.
+func (f Fault) ends() bool {
+	return f.What == killed || f.What == again || strings.HasPrefix(f.What, boxFault)
+}
+
 // card is a kind of fault, which comes as often as any other.
 type card struct {
 	where, what string
@@ -72,7 +78,8 @@ func deck(box string, full bool) []card {
 }
 
 // plan says what goes wrong in a soak. The same arguments give the same plan. Every kind of fault comes
-// once before any comes again, no place has two at once, and all are over at the end.
+// once before any comes again, no place has two at once, and all are over at the end. What ends a process
+// comes in the first half only: the other shows what one uses that lives on.
 func plan(seed uint64, length time.Duration, cameras []string, box string, full bool) []Fault {
 	random := rand.New(rand.NewPCG(seed, 0x50a1))
 	pause := bound(length/60, 400*time.Millisecond, 8*time.Second)
@@ -99,7 +106,7 @@ func plan(seed uint64, length time.Duration, cameras []string, box string, full 
 		if at > length {
 			return faults
 		}
-		if f.At+f.For > length {
+		if f.At+f.For > length || f.ends() && f.At > length/2 {
 			continue
 		}
 		free[f.Where] = f.At + f.For

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,25 +15,9 @@ import (
 	"sightline/runtime/driver"
 )
 
-// shippedStages builds the programs of stages as they are shipped.
-func shippedStages(t *testing.T) string {
-	t.Helper()
-	folder := t.TempDir()
-	for _, kind := range []string{closures.Capture, closures.Classify, closures.Publish} {
-		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(folder, "sightline-"+kind), "sightline/cmd/"+kind)
-		if kind == closures.Publish {
-			build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		}
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", kind, err, out)
-		}
-	}
-	return folder
-}
-
 func TestBenchHoldsProcessBoxesAgainstInline(t *testing.T) {
 	requireRuntime(t)
-	stages := shippedStages(t)
+	stages := programs(t)
 	f := &benchBoxes{
 		benchFlags: benchFlags{options: bench.Options{
 			Cameras: 1, Size: bench.Size{Width: 320, Height: 180}, FPS: 10, For: 2 * time.Second, Staleness: 5 * time.Second, Model: "gate", Provider: "cpu",

@@ -12,6 +12,7 @@ import (
 )
 
 func TestAChangedStageIsReplacedAloneAndABadOneIsPutBack(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := newDevice(t, s, "")
 	card := regexp.MustCompile("(?m)^.*sha256:.*$").ReplaceAll(gate.Card(), nil)

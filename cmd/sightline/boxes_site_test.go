@@ -307,7 +307,8 @@ func (d *device) kill() {
 // await waits for something, and fails when the supervisor ends before.
 func (d *device) await(what string, is func() bool) {
 	d.t.Helper()
-	for deadline := time.Now().Add(d.patience); !is(); time.Sleep(20 * time.Millisecond) {
+	deadline, asked := time.Now().Add(d.patience), time.Now()
+	for ; !is(); asked = pause(asked) {
 		select {
 		case err := <-d.ended:
 			d.ended <- err
@@ -318,6 +319,13 @@ func (d *device) await(what string, is func() bool) {
 			d.t.Fatalf("still not so after %s: %s\n%s", d.patience, what, d.must("ps"))
 		}
 	}
+}
+
+// pause waits until what is waited for is worth asking again. Some answers take a program to be started: these
+// are asked for less often, as others want the processors. It returns when it is asked again.
+func pause(asked time.Time) time.Time {
+	time.Sleep(max(20*time.Millisecond, 2*time.Since(asked)))
+	return time.Now()
 }
 
 // scrap ends what is left and removes the folder.

@@ -115,7 +115,11 @@ func showReport(out io.Writer, report supervisor.Report) error {
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	var not []string
 	for _, o := range report.Stages {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", o.Stage, o.Action, o.Box, o.Why)
+		did := string(o.Action)
+		if o.Action == supervisor.Started && o.Box == "" {
+			did = "waits" // for the next attempt
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", o.Stage, did, o.Box, o.Why)
 		if o.Action == supervisor.PutBack || o.Action == supervisor.Refused {
 			not = append(not, o.Stage)
 		}

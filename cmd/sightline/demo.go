@@ -18,6 +18,7 @@ import (
 	"sightline/cmd/sightline/closures"
 	"sightline/cmd/sightline/demo"
 	"sightline/configs"
+	"sightline/runtime/supervisor"
 	"sightline/web"
 )
 
@@ -108,7 +109,7 @@ func between(c *cobra.Command, site *demo.Site, length time.Duration, box string
 		if err := probe(ctx, s, w.pipeline); err != nil {
 			return err
 		}
-		viewer.Stages = s.board.Stages
+		viewer.Stages, viewer.Starting = s.board.Stages, s.startingText
 		if err := viewer.Open(); err != nil {
 			return err
 		}
@@ -143,8 +144,35 @@ func probe(ctx context.Context, s *station, p *configs.Pipeline) error {
 	return nil
 }
 
-// firstPatience is how long the first result may take: a guest without KVM starts slowly.
-const firstPatience = 3 * time.Minute
+// firstPatience is how long the first result may take: guests without KVM start slowly, one after the other.
+const firstPatience = 8 * time.Minute
+
+// startingText says which stages have not come up yet, and how they stand.
+func (s *station) startingText() string {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var waits []string
+	for _, st := range s.super.List(ctx) {
+		if st.Phase == supervisor.Running && st.Ready {
+			continue
+		}
+		text := st.Stage + " is not started yet"
+		if st.Phase != supervisor.Idle {
+			text = st.Stage + " " + stateText(st)
+		}
+		if st.Problem != "" {
+			text += ": " + problem(st, time.Now())
+		}
+		waits = append(waits, text)
+	}
+	switch {
+	case len(s.board.Stages()) == 0:
+		return "what the stages need is being prepared"
+	case len(waits) == 0:
+		return "all stages are up"
+	}
+	return strings.Join(waits, ", ")
+}
 
 // watch shows what arrives until ctx ends, or, from the first result on, for a length of time.
 func watch(ctx context.Context, end context.CancelFunc, viewer *demo.Viewer, length time.Duration) error {

@@ -49,7 +49,7 @@ func TestExitStatusesTellAFailureFromABadConfiguration(t *testing.T) {
 		{"help", []string{"--help"}, exitWell, "sightline run front.yaml"},
 		{"schema", []string{"schema"}, exitWell, `"$schema"`},
 		{"completion", []string{"completion", "bash"}, exitWell, "bash completion"},
-		{"well file", []string{"validate", write(t, wellFile)}, exitWell, "well (1 sources, 1 models, 1 sinks)"},
+		{"well file", []string{"validate", write(t, wellFile)}, exitWell, "well (1 source, 1 model, 1 sink)"},
 		{"unknown key", []string{"validate", write(t, strings.Replace(wellFile, "model:", "modle:", 1))}, exitBadConfig, "front.yaml:8:"},
 		{"unknown key, run", []string{"run", write(t, strings.Replace(wellFile, "model:", "modle:", 1))}, exitBadConfig, "model"},
 		{"no such file", []string{"run", "nowhere.yaml"}, exitBadConfig, "nowhere.yaml"},

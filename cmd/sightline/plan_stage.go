@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,8 +34,15 @@ func (p *planner) sink(c sinks.Config) {
 	if c.JSONL != nil {
 		where, most = "in memory", min(most, join.InMemory)
 	}
-	p.line("spool", "%s, %s or %s, then %s", where, most, c.Spool.MaxAge, c.Spool.Full)
-	p.line("results of", "%s", strings.Join(c.Inputs, ", "))
+	p.line("spool", "%s, %s or %s, then %s", where, most, plain(c.Spool.MaxAge), c.Spool.Full)
+	if c.MQTT != nil && c.MQTT.Discovery.Enabled {
+		p.line("discovery", "Home Assistant, topics %s/…", c.MQTT.Discovery.Prefix)
+	}
+	what := c.Send
+	if len(what) == 0 {
+		what = []string{sinks.SendResults, sinks.SendEvents}
+	}
+	p.line("sends", "%s of %s", strings.Join(what, " and "), strings.Join(c.Inputs, ", "))
 	p.grants(endpoints)
 }
 
@@ -53,6 +61,9 @@ func (p *planner) model(c *cobra.Command, m models.Config) {
 		if r.Name != "" {
 			p.line("region", "%s: left %g, top %g, right %g, bottom %g", r.Name, r.Left, r.Top, r.Right, r.Bottom)
 		}
+	}
+	if e := m.Events; e != nil {
+		p.line("events", "when %d of %d results agree, held for %s", e.Agree, e.Of, plain(e.Hold))
 	}
 	p.line("frames of", "%s", strings.Join(m.Inputs, ", "))
 	p.grants(nil)
@@ -96,12 +107,26 @@ func (p *planner) source(name string) {
 	} else {
 		p.line("sample", "%s, stale after %s", sampleText(c.Sample.Every, c.Sample.FPS), c.Staleness)
 	}
+	if m := c.Motion; m != nil {
+		p.line("motion", "from %g of the picture on, held for %s, %s", m.MinArea, plain(m.Hold), count(len(m.Masks), "mask"))
+	}
 	decoder := c.Decoder
 	if decoder == "auto" && p.boxed() {
 		decoder = "software (asked for: auto, and a box has what a key names)"
 	}
 	p.line("decoder", "%s", decoder)
 	p.grants(endpoints)
+}
+
+// plain writes a duration as people do: 72h, not 72h0m0s.
+func plain(d time.Duration) string {
+	text := d.String()
+	for _, nothing := range []string{"0s", "0m"} {
+		if rest := strings.TrimSuffix(text, nothing); rest != text && strings.ContainsAny(rest[max(0, len(rest)-1):], "hm") {
+			text = rest
+		}
+	}
+	return text
 }
 
 func sampleText(every string, fps float64) string {

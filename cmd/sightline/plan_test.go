@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sightline/cmd/sightline/closures"
 	"sightline/configs"
@@ -211,5 +212,16 @@ func TestPlanOfBoxesThatDoNotRunHere(t *testing.T) {
 	}
 	if len(d.specs) != 0 {
 		t.Error("a driver that does not work here was asked for more")
+	}
+}
+
+func TestDurationsAreWrittenAsPeopleDo(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		72 * time.Hour: "72h", 90 * time.Second: "1m30s", 10 * time.Second: "10s", 20 * time.Minute: "20m",
+		10 * time.Hour: "10h", 0: "0s", 500 * time.Millisecond: "500ms", time.Hour + 30*time.Second: "1h0m30s",
+	} {
+		if got := plain(d); got != want {
+			t.Errorf("%v is written %q, not %q", d, got, want)
+		}
 	}
 }

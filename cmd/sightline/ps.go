@@ -21,7 +21,8 @@ func newPs() *cobra.Command {
 	c := &cobra.Command{
 		Use: "ps", Short: "Show how the stages of the running supervisor do",
 		Long: `One line for each stage: its box and what it is doing, for how long, how often it was started again
-and why, the processor time and memory that it uses, the bytes that crossed its wire, and what is wrong.`,
+and why, the processor time and memory that it uses, the bytes that crossed its wire, and what is wrong.
+Below is what processes are not protected by on this machine; --json says too what they are protected by.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return talk(c, func(client *control.Client) error {
@@ -37,6 +38,7 @@ and why, the processor time and memory that it uses, the bytes that crossed its 
 				if err := showStates(c.OutOrStdout(), states, time.Now()); err != nil {
 					return err
 				}
+				showLacks(c.OutOrStdout(), states)
 				return showNotes(c, client)
 			})
 		},
@@ -73,6 +75,23 @@ func showStates(out io.Writer, states []supervisor.State, now time.Time) error {
 			now.Sub(s.Since).Round(time.Second), restarts(s), cpu, memory, size(s.Sent), size(s.Received), problem(s, now))
 	}
 	return table.Flush()
+}
+
+// showLacks says what does not protect stages: each once, with the stages that it is so of.
+func showLacks(out io.Writer, states []supervisor.State) {
+	var order []string
+	stages := map[string][]string{}
+	for _, s := range states {
+		for _, what := range s.Lacks {
+			if stages[what] == nil {
+				order = append(order, what)
+			}
+			stages[what] = append(stages[what], s.Stage)
+		}
+	}
+	for _, what := range order {
+		fmt.Fprintf(out, "lacks: %s (%s)\n", what, strings.Join(stages[what], ", "))
+	}
 }
 
 func stateText(s supervisor.State) string {

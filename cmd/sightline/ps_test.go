@@ -26,3 +26,15 @@ func TestPsSaysWhatIsWrongOnOneLineAStage(t *testing.T) {
 		}
 	}
 }
+
+func TestPsSaysOnceWhatDoesNotProtectStages(t *testing.T) {
+	var out strings.Builder
+	showLacks(&out, []supervisor.State{
+		{Stage: "cloud", Lacks: []string{"user of its own: not root", "Landlock: not in the kernel"}},
+		{Stage: "scene"},
+		{Stage: "gate", Lacks: []string{"user of its own: not root"}},
+	})
+	if want := "lacks: user of its own: not root (cloud, gate)\nlacks: Landlock: not in the kernel (cloud)\n"; out.String() != want {
+		t.Errorf("says\n%s", out.String())
+	}
+}

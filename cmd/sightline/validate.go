@@ -35,7 +35,7 @@ file:line:column: key: problem (suggestion), all at once. Nothing is connected t
 					}
 					continue
 				}
-				fmt.Fprintf(c.OutOrStdout(), "%s: well (%d sources, %d models, %d sinks)\n", path, len(p.Sources), len(p.Models), len(p.Sinks))
+				fmt.Fprintf(c.OutOrStdout(), "%s: well (%s, %s, %s)\n", path, count(len(p.Sources), "source"), count(len(p.Models), "model"), count(len(p.Sinks), "sink"))
 			}
 			if len(problems) > 0 {
 				return badConfig{errors.Join(problems...)}
@@ -71,4 +71,12 @@ func newSchema() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// count says how many of a thing there are.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

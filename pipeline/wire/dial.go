@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -146,7 +147,8 @@ func (n *network) dial(ctx context.Context, network, address string) (net.Conn, 
 	if d.Code != "" {
 		stream.Close()
 		host, _, _ := net.SplitHostPort(address)
-		return nil, &DialError{Code: d.Code, Reason: clip(d.Reason, maxReason), host: host}
+		reason := strings.TrimPrefix(d.Reason, "dial "+network+" "+address+": ") // what Dial says anyway
+		return nil, &DialError{Code: d.Code, Reason: clip(reason, maxReason), host: host}
 	}
 	return &blockConn{stream: stream, local: parseAddress(network, d.Local), remote: parseAddress(network, d.Remote)}, nil
 }

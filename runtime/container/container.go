@@ -85,12 +85,10 @@ type Driver struct {
 	tried  time.Time
 }
 
-// New returns a driver that looks for the engine where engines listen.
-func New() *Driver { return &Driver{} }
-
 var (
-	_ driver.Driver  = (*Driver)(nil)
-	_ driver.Checker = (*Driver)(nil)
+	_ driver.Driver   = (*Driver)(nil)
+	_ driver.Checker  = (*Driver)(nil)
+	_ driver.Preparer = (*Driver)(nil)
 )
 
 // Name implements driver.Driver.
@@ -105,6 +103,19 @@ func (d *Driver) Check(spec driver.Spec) error {
 		return err
 	}
 	return e.check(ctx, spec)
+}
+
+// Prepare implements driver.Preparer: the engine then has the image.
+func (d *Driver) Prepare(ctx context.Context, spec driver.Spec) error {
+	e, err := d.engine(ctx)
+	if err != nil {
+		return fmt.Errorf("prepare container box: %w", err)
+	}
+	if _, _, _, err := e.ready(ctx, spec); err != nil {
+		d.doubt(err)
+		return fmt.Errorf("prepare container box: %w", err)
+	}
+	return nil
 }
 
 // Start implements driver.Driver.

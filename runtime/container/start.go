@@ -24,20 +24,25 @@ func (e *engine) start(ctx context.Context, spec driver.Spec) (*box, error) {
 	return e.run(spec, id, l), nil
 }
 
-// begin starts a container for a box.
-func (e *engine) begin(ctx context.Context, spec driver.Spec) (id string, l log, err error) {
-	m, err := spec.Files.Manifest(ctx)
-	if err != nil {
-		return "", nil, err
+// ready has the engine have the image of a closure in which the box's program is.
+func (e *engine) ready(ctx context.Context, spec driver.Spec) (m *closure.Manifest, image, id string, err error) {
+	if m, err = spec.Files.Manifest(ctx); err != nil {
+		return nil, "", "", err
 	}
 	if err := checkProgram(m, spec.Program[0]); err != nil {
-		return "", nil, err
+		return nil, "", "", err
 	}
+	image, id, err = e.image(ctx, spec.Files)
+	return m, image, id, err
+}
+
+// begin starts a container for a box.
+func (e *engine) begin(ctx context.Context, spec driver.Spec) (id string, l log, err error) {
 	u, err := e.userOf(ownUser(spec.ID))
 	if err != nil {
 		return "", nil, err
 	}
-	image, imageID, err := e.image(ctx, spec.Files)
+	m, image, imageID, err := e.ready(ctx, spec)
 	if err != nil {
 		return "", nil, err
 	}

@@ -39,6 +39,14 @@ type Checker interface {
 	Check(spec Spec) error
 }
 
+// Preparer is a driver whose boxes want the closure in another shape than a folder. Before one box
+// takes the place of another it is asked to do all that is slow about the start, or may go wrong.
+type Preparer interface {
+	// Prepare verifies the closure of a spec that Check takes and packs it as a box wants it, so that
+	// Start finds it packed, and only verifies again. There is nothing in spec.Dir, nor such a folder.
+	Prepare(ctx context.Context, spec Spec) error
+}
+
 // Box is a box that was started. Its methods may be called from any goroutine.
 type Box interface {
 	// ID is the spec's.
@@ -56,6 +64,13 @@ type Box interface {
 type Sampler interface {
 	// Sample returns what the box has used since it started.
 	Sample(ctx context.Context) (Usage, error)
+}
+
+// Guarded is a box that says what it is protected by.
+type Guarded interface {
+	// Protection returns what boxes of its kind are protected by here, and what not, and why. It is
+	// asked for often, and must be quick.
+	Protection(ctx context.Context) (protects, lacks []string)
 }
 
 // Usage is what a box uses.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -49,7 +50,8 @@ func Run(t *testing.T, h Harness) {
 	}
 	t.Logf("%s on %s\nprotects: %q\nlacks: %q", d.Name(), p.Engine, p.Protect, p.Lacks)
 	s := &suite{Harness: h, driver: d, workshop: newWorkshop(t, h)}
-	for _, group := range [][]test{life(), failures(), recoveries(), isolation(), limits()} {
+	t.Run("isolation", func(t *testing.T) { isolation(t, s) })
+	for _, group := range [][]test{life(), failures(), recoveries(), limits()} {
 		for _, test := range group {
 			t.Run(test.name, func(t *testing.T) {
 				if why, ok := h.Skip[test.name]; ok {
@@ -149,6 +151,12 @@ func (r *room) start() (driver.Box, *talk) {
 
 // owns has the box killed at the end of the test, before checkEmpty.
 func (r *room) owns(box driver.Box) {
+	if guarded, ok := box.(driver.Guarded); ok {
+		protects, lacks := guarded.Protection(r.t.Context())
+		if p := r.driver.Probe(r.t.Context()); len(protects) == 0 || !slices.Equal(protects, p.Protect) || !slices.Equal(lacks, p.Lacks) {
+			r.t.Errorf("the box is protected by %q, not by %q; boxes here by %q, not by %q", protects, lacks, p.Protect, p.Lacks)
+		}
+	}
 	r.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), r.Patience)
 		defer cancel()

@@ -3,15 +3,19 @@ package drivertest
 import (
 	"context"
 	"errors"
+	"maps"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"sightline/runtime/closure/store"
+	"sightline/runtime/driver"
 )
 
 func failures() []test {
 	return []test{
 		{"a closure that was changed is refused, with what was", testTampered},
+		{"what was prepared needs no packing to start", testPrepared},
 		{"a program that isn't there leaves nothing", testNoProgram},
 		{"an ID is used once", testSameID},
 		{"what is no ID is refused", testBadID},
@@ -39,6 +43,49 @@ func testTampered(t *testing.T, s *suite) {
 	var tampered *store.TamperedError
 	if err := r.refuses(DataPath); !errors.As(err, &tampered) {
 		t.Errorf("error %v is not the store's", err)
+	}
+}
+
+// packings notes how a closure was packed.
+type packings struct {
+	driver.Files
+	t    *testing.T
+	keys map[string]bool
+}
+
+func (p *packings) Pack(ctx context.Context, way store.Packing) (store.Packed, error) {
+	key, err := way.Key()
+	if err != nil {
+		p.t.Error(err)
+	}
+	p.keys[key] = true
+	return p.Files.Pack(ctx, way)
+}
+
+// testPrepared prepares a box that has no folder, and then starts one that is packed in no other way.
+func testPrepared(t *testing.T, s *suite) {
+	p, ok := s.driver.(driver.Preparer)
+	if !ok {
+		t.Skip("this kind of box uses the closure as a folder")
+	}
+	r := s.room(t)
+	prepared, started := &packings{r.spec.Files, t, map[string]bool{}}, &packings{r.spec.Files, t, map[string]bool{}}
+	spec := r.spec
+	spec.ID, spec.Dir = "prepared", filepath.Join(r.spec.Dir, "none")
+	spec.Socket, spec.Files = filepath.Join(spec.Dir, "wire.sock"), prepared
+	if err := p.Prepare(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	r.checkEmpty()
+	r.spec.Files = started
+	r.start()
+	if len(started.keys) == 0 || !maps.Equal(started.keys, prepared.keys) {
+		t.Errorf("it was packed as %v, and started from %v", prepared.keys, started.keys)
+	}
+	spec.Files = s.workshop.tampered(t)
+	var tampered *store.TamperedError
+	if err := p.Prepare(t.Context(), spec); !errors.As(err, &tampered) || !strings.Contains(err.Error(), DataPath) {
+		t.Errorf("of a closure that was changed it says %v", err)
 	}
 }
 

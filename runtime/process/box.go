@@ -21,6 +21,7 @@ const leftTime = 10 * time.Second
 // box is one running box, started or adopted.
 type box struct {
 	record
+	of    *Driver
 	dir   string
 	child *os.Process // names the process whatever happens to its ID
 	wait  func() driver.Exit
@@ -35,6 +36,7 @@ type box struct {
 var (
 	_ driver.Box     = (*box)(nil)
 	_ driver.Sampler = (*box)(nil)
+	_ driver.Guarded = (*box)(nil)
 )
 
 // run looks after a box whose program runs, until it has ended. It takes over log.
@@ -75,6 +77,13 @@ func (b *box) ID() string { return b.record.ID }
 
 // Done implements driver.Box.
 func (b *box) Done() <-chan struct{} { return b.done }
+
+// Protection implements driver.Guarded. Of a box that was adopted it says what one has that is started
+// here now: it was started here, too.
+func (b *box) Protection(ctx context.Context) (protects, lacks []string) {
+	p := b.of.Probe(ctx)
+	return p.Protect, p.Lacks
+}
 
 // Exit implements driver.Box.
 func (b *box) Exit() driver.Exit {

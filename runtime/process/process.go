@@ -119,6 +119,7 @@ func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error
 	if err != nil {
 		return nil, fmt.Errorf("process box %q: %w", spec.ID, err)
 	}
+	b.of = d
 	return b, nil
 }
 
@@ -131,6 +132,7 @@ func (d *Driver) Recover(ctx context.Context, spec driver.Spec) (driver.Box, err
 	if err != nil {
 		return nil, err
 	}
+	b.of = d
 	return b, nil
 }
 

@@ -69,7 +69,7 @@ func left(spec driver.Spec) []string {
 		switch {
 		case strings.Contains(string(inGroup), "/"+cgroup.Folder+"/"+spec.ID+"\n"), strings.Contains(string(status), user):
 			found = append(found, name)
-		case strings.HasSuffix(string(line), "/stage\x00sleep\x00"): // of a session that nothing names
+		case strings.HasSuffix(string(line), "/stage\x00sleep\x00") && amongOurs(name): // of a session that nothing names
 			found = append(found, name+", a child of a stage")
 		}
 	}
@@ -84,6 +84,13 @@ func left(spec driver.Spec) []string {
 		found = append(found, "a mount on "+spec.Dir)
 	}
 	return found
+}
+
+// amongOurs says that a process is in the namespace of this one: the children of other tests' containers are not.
+func amongOurs(name string) bool {
+	ours, _ := os.Readlink("/proc/self/ns/pid")
+	its, err := os.Readlink(name + "/ns/pid")
+	return err == nil && its == ours
 }
 
 func harness() drivertest.Harness {

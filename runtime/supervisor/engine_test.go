@@ -246,3 +246,47 @@ func TestABadNewVersionAtBootIsPutBackToWhatRuns(t *testing.T) {
 		}
 	})
 }
+
+// packer is an engine that is asked to prepare what it starts.
+type packer struct {
+	*engine
+	prepare func(driver.Spec) error
+}
+
+func (p packer) Prepare(_ context.Context, spec driver.Spec) error { return p.prepare(spec) }
+
+var _ driver.Preparer = packer{}
+
+func TestWhatTakesTheirPlaceIsPreparedWhileBoxesRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, e := newPlace(t), newEngine()
+		s := p.open(Options{})
+		var broken error
+		prepared := 0
+		d := packer{e, func(driver.Spec) error {
+			if st := state(t, s, "gate"); st.Phase != Running {
+				t.Errorf("meanwhile the stage is %+v", st)
+			}
+			prepared++
+			return broken
+		}}
+		before := Stage{Name: "gate", Driver: d, Grace: time.Second}
+		after := Stage{Name: "gate", Driver: d, Grace: time.Second, Settings: "other"}
+		apply(t, s, plan(before), ApplyOptions{})
+		box := state(t, s, "gate").Box
+		broken = errors.New("the disk is full")
+		if _, err := s.Apply(t.Context(), plan(after), ApplyOptions{}); err == nil || !strings.Contains(err.Error(), "the disk is full") {
+			t.Errorf("what can't be prepared is answered with %v", err)
+		}
+		if st := state(t, s, "gate"); st.Box != box || st.Phase != Running {
+			t.Errorf("what can't be prepared leaves %+v", st)
+		}
+		broken = nil
+		if did := apply(t, s, plan(after), ApplyOptions{}); did != "gate replaced" || e.starts != 2 || prepared != 2 {
+			t.Errorf("%s, %d starts, prepared %d times", did, e.starts, prepared)
+		}
+		if err := s.Down(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

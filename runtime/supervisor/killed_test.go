@@ -628,7 +628,7 @@ func TestAChangedFileIsRefusedByNameAndWhatRunsIsKept(t *testing.T) {
 	}
 	o.tell("restart capture")
 	o.awaits("restarted")
-	if said := o.awaits("error"); !strings.Contains(said, "/model/label") {
+	if said := o.awaits("error"); !strings.Contains(said, "/model/label") || !strings.Contains(said, "up --force") {
 		t.Errorf("said %q", said)
 	}
 	st := o.list()["capture"]

@@ -265,6 +265,34 @@ func TestWhatEndsIsStartedAgainEachTimeLater(t *testing.T) {
 	})
 }
 
+func TestWhoBringsAPlanDoesNotWaitForABackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlace(t)
+		s := p.open(Options{})
+		all := plan(p.stage("gate", "", nil), p.stage("other", "", nil))
+		apply(t, s, all, ApplyOptions{})
+		gate := p.stages["gate"]
+		for i := range 10 {
+			gate.fails <- errors.New("no camera")
+			for gate.count() < i+2 {
+				sleep(100 * time.Millisecond)
+			}
+		}
+		gate.fails <- errors.New("no camera")
+		sleep(time.Second)
+		if st := state(t, s, "gate"); st.Phase != Waiting || time.Until(st.Next) < time.Minute {
+			t.Fatalf("%+v", st)
+		}
+		began := time.Now()
+		if did := apply(t, s, all, ApplyOptions{}); did != "gate started, other kept" || time.Since(began) > 2*time.Second {
+			t.Errorf("%s after %s", did, time.Since(began))
+		}
+		if st := state(t, s, "gate"); st.Phase != Running || st.Restarts != 10 || gate.count() != 12 || p.stages["other"].count() != 1 {
+			t.Errorf("%+v after %d runs", st, gate.count())
+		}
+	})
+}
+
 func TestAStageThatHangsIsStartedAgainAndOneThatStarvesIsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlace(t)
@@ -473,7 +501,7 @@ func TestDownByForceLeavesNothing(t *testing.T) {
 		if got := p.events(); !strings.HasSuffix(got, "-gate -slow") {
 			t.Error(got)
 		}
-		if _, err := s.Apply(t.Context(), plan(), ApplyOptions{}); !errors.Is(err, errDown) {
+		if _, err := s.Apply(t.Context(), plan(), ApplyOptions{}); !errors.Is(err, ErrDown) {
 			t.Error(err)
 		}
 	})

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"sightline/runtime/closure/store"
@@ -53,6 +54,15 @@ type intentError struct{ err error }
 func (e *intentError) Error() string { return e.err.Error() }
 
 func (e *intentError) Unwrap() error { return e.err }
+
+// wayOut says what to do about files that were changed.
+func wayOut(err error) error {
+	var tampered *store.TamperedError
+	if errors.As(err, &tampered) {
+		return fmt.Errorf("%w (sightline up --force FILE makes it anew)", err)
+	}
+	return err
+}
 
 // startCause says why no box came to be.
 func startCause(err error) cause {

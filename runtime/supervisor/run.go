@@ -154,7 +154,7 @@ func (s *Supervisor) Restart(ctx context.Context, stage string) error {
 // wake clears that the operator has stopped the stage. It is called with mu held.
 func (k *keeper) wake() error {
 	if k.down {
-		return errDown
+		return ErrDown
 	}
 	if !k.memory.Stopped {
 		return nil
@@ -274,9 +274,12 @@ func (k *keeper) report(ctx context.Context) State {
 	if state.Problem == "" {
 		state.Problem = said.Trouble
 	}
+	ctx, cancel := context.WithTimeout(ctx, sampleTime)
+	defer cancel()
+	if guarded, ok := cur.box.(driver.Guarded); ok {
+		state.Protects, state.Lacks = guarded.Protection(ctx)
+	}
 	if sampler, ok := cur.box.(driver.Sampler); ok {
-		ctx, cancel := context.WithTimeout(ctx, sampleTime)
-		defer cancel()
 		if usage, err := sampler.Sample(ctx); err == nil {
 			state.CPU, state.Memory, state.Measured = usage.CPU.Seconds(), usage.Memory, true
 		}

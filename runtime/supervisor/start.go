@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,7 +75,12 @@ func (k *keeper) start(ctx context.Context, e *edition) *running {
 		k.startFailed(ctx, e, id, err, time.Since(began))
 		return nil
 	}
-	k.s.event(StartedBox, k.name, map[string]string{"box": id, "driver": e.Driver, "digest": e.Digest})
+	fields := map[string]string{"box": id, "driver": e.Driver, "digest": e.Digest}
+	if guarded, ok := r.box.(driver.Guarded); ok {
+		_, lacks := guarded.Protection(ctx)
+		fields["lacks"] = strings.Join(lacks, "; ")
+	}
+	k.s.event(StartedBox, k.name, fields)
 	k.attempted(r)
 	return r
 }
@@ -168,7 +174,7 @@ func (k *keeper) launch(ctx context.Context, e *edition) (*running, string, erro
 	if err != nil {
 		cur.leave()
 		k.update(func() { k.found = append(k.found, r) })
-		return nil, r.ID, errors.Join(err, k.settle(context.WithoutCancel(ctx))) // nothing should be left; look
+		return nil, r.ID, errors.Join(wayOut(err), k.settle(context.WithoutCancel(ctx))) // nothing should be left; look
 	}
 	cur.box = box
 	cur.serve()
@@ -187,13 +193,13 @@ func (k *keeper) prepare(ctx context.Context, e *edition) error {
 			return fmt.Errorf("stage %q: %w", k.name, err)
 		}
 	}
-	if p, ok := e.driver.(Preparer); ok {
+	if p, ok := e.driver.(driver.Preparer); ok {
 		if err := p.Prepare(ctx, spec); err != nil {
-			return fmt.Errorf("stage %q: %w", k.name, err)
+			return fmt.Errorf("stage %q: %w", k.name, wayOut(err))
 		}
 	} else if e.files != nil {
 		if _, err := e.files.Folder(ctx); err != nil {
-			return fmt.Errorf("stage %q: verify its closure: %w", k.name, err)
+			return fmt.Errorf("stage %q: verify its closure: %w", k.name, wayOut(err))
 		}
 	}
 	if err := k.s.pin(k.name+"/wanted", e.Digest); err != nil {

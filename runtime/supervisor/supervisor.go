@@ -119,13 +119,6 @@ type InPlace interface {
 	InPlace() bool
 }
 
-// Preparer is a driver that can do all that is slow about a start beforehand: verify the closure's
-// files and pack them as its boxes want them.
-type Preparer interface {
-	// Prepare returns when nothing is left to be verified or packed for Start, which verifies again.
-	Prepare(ctx context.Context, spec driver.Spec) error
-}
-
 // Options say how a supervisor works. Durations and functions that are zero have the defaults given.
 type Options struct {
 	// Drivers are those that boxes on disk may be of, by name, besides those of the plan's stages.
@@ -164,7 +157,8 @@ type Event struct {
 	Fields map[string]string
 }
 
-// Names of events. Their fields are box, digest, driver, reason (a code of package restart), why.
+// Names of events. Their fields are box, digest, driver, lacks (what does not protect the box), reason (a
+// code of package restart), why.
 const (
 	Opened         = "supervisor.opened"
 	Closed         = "supervisor.closed"
@@ -243,6 +237,8 @@ type State struct {
 	Measured bool      `json:"measured,omitempty"` // CPU and Memory are known
 	Received uint64    `json:"wire_received_bytes"`
 	Sent     uint64    `json:"wire_sent_bytes"`
+	Protects []string  `json:"protects,omitempty"` // what protects the box, where its driver says so
+	Lacks    []string  `json:"lacks,omitempty"`    // what does not, and why
 }
 
 // End says how a box ended.

@@ -168,6 +168,9 @@ func (a *application) want(k *keeper, e *edition) before {
 	case k.good != nil && k.good.key == e.key:
 		k.good = e
 	}
+	if k.state.Phase == Waiting && !a.first {
+		k.asked++ // who brings a plan doesn't wait for what is tried again in minutes
+	}
 	k.want, k.gated = e, false
 	if k.onTrial(e) {
 		b.refused = k.refusal()

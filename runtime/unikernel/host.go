@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"sightline/runtime/closure"
+	"sightline/runtime/closure/store"
 	"sightline/runtime/driver"
 	"sightline/runtime/qemu"
 	"sightline/runtime/unikernel/nanos"
@@ -83,19 +84,24 @@ func (h *host) guest(disk string, limits driver.Limits) qemu.Guest {
 	}
 }
 
-// start starts the guest of a box.
-func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
+// disk returns a closure as the disk of a guest, whose kernel finds on it what to run.
+func (h *host) disk(ctx context.Context, spec driver.Spec) (store.Packed, error) {
 	m, err := spec.Files.Manifest(ctx)
 	if err != nil {
-		return nil, err
+		return store.Packed{}, err
 	}
 	if want := "linux/" + h.Emulator.Arch; m.Platform != want {
-		return nil, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
+		return store.Packed{}, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
 	}
 	if err := hasProgram(m, spec.Program[0]); err != nil {
-		return nil, err
+		return store.Packed{}, err
 	}
-	disk, err := spec.Files.Pack(ctx, image(spec.Program))
+	return spec.Files.Pack(ctx, image(spec.Program))
+}
+
+// start starts the guest of a box.
+func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
+	disk, err := h.disk(ctx, spec)
 	if err != nil {
 		return nil, err
 	}

@@ -52,12 +52,10 @@ type Driver struct {
 	found *host // what can be had here; nil until it was tried
 }
 
-// New returns a driver for this machine's architecture.
-func New() *Driver { return &Driver{} }
-
 var (
-	_ driver.Driver  = (*Driver)(nil)
-	_ driver.Checker = (*Driver)(nil)
+	_ driver.Driver   = (*Driver)(nil)
+	_ driver.Checker  = (*Driver)(nil)
+	_ driver.Preparer = (*Driver)(nil)
 )
 
 // Name implements driver.Driver.
@@ -106,6 +104,18 @@ func (d *Driver) Check(spec driver.Spec) error {
 		return err
 	}
 	return h.check(spec)
+}
+
+// Prepare implements driver.Preparer.
+func (d *Driver) Prepare(ctx context.Context, spec driver.Spec) error {
+	h, err := d.host(ctx)
+	if err == nil {
+		_, err = h.disk(ctx, spec)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare unikernel box: %w", err)
+	}
+	return nil
 }
 
 // Start implements driver.Driver.

@@ -28,7 +28,7 @@ func findKernel(given, modules, arch string) (*kernel, error) {
 	if given == "" {
 		found, _ := filepath.Glob(filepath.Join(bootFolder, "vmlinuz-*-cloud-"+arch)) // the pattern is good
 		if len(found) == 0 {
-			return nil, fmt.Errorf("there is no kernel for guests, %s/vmlinuz-*-cloud-%s: install the package linux-image-cloud-%s, or name another kernel", bootFolder, arch, arch)
+			return nil, fmt.Errorf("there is no kernel for guests, %s/vmlinuz-*-cloud-%s: install one with: sudo apt install linux-image-cloud-%s   (or name another Linux kernel with virtio: runtime.vm.kernel, --vm-kernel, SIGHTLINE_VM_KERNEL)", bootFolder, arch, arch)
 		}
 		given = slices.MaxFunc(found, byVersion)
 	}

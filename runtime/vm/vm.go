@@ -21,13 +21,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sightline/runtime/vm/order"
 	"sync"
 
 	"sightline/runtime/closure/pack"
+	"sightline/runtime/closure/store"
 	"sightline/runtime/driver"
 	"sightline/runtime/outlive"
 	"sightline/runtime/qemu"
+	"sightline/runtime/vm/order"
 )
 
 // Name is the driver's.
@@ -60,12 +61,10 @@ type Driver struct {
 	found *host // what can be had here; nil until it was tried
 }
 
-// New returns a driver for this machine's architecture.
-func New() *Driver { return &Driver{} }
-
 var (
-	_ driver.Driver  = (*Driver)(nil)
-	_ driver.Checker = (*Driver)(nil)
+	_ driver.Driver   = (*Driver)(nil)
+	_ driver.Checker  = (*Driver)(nil)
+	_ driver.Preparer = (*Driver)(nil)
 )
 
 // Name implements driver.Driver.
@@ -133,6 +132,18 @@ func (d *Driver) Check(spec driver.Spec) error {
 	return h.check(spec)
 }
 
+// Prepare implements driver.Preparer.
+func (d *Driver) Prepare(ctx context.Context, spec driver.Spec) error {
+	h, err := d.host(ctx)
+	if err == nil {
+		_, err = h.disk(ctx, spec.Files)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare vm box: %w", err)
+	}
+	return nil
+}
+
 // Start implements driver.Driver.
 func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error) {
 	h, err := d.host(ctx)
@@ -149,16 +160,21 @@ func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error
 	return b, nil
 }
 
-// start starts the guest of a box.
-func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
-	m, err := spec.Files.Manifest(ctx)
+// disk returns a closure as the disk of a guest.
+func (h *host) disk(ctx context.Context, files driver.Files) (store.Packed, error) {
+	m, err := files.Manifest(ctx)
 	if err != nil {
-		return nil, err
+		return store.Packed{}, err
 	}
 	if want := "linux/" + h.Emulator.Arch; m.Platform != want {
-		return nil, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
+		return store.Packed{}, fmt.Errorf("the closure is for %s, and the guests are for %s", m.Platform, want)
 	}
-	disk, err := spec.Files.Pack(ctx, pack.Disk{})
+	return files.Pack(ctx, pack.Disk{})
+}
+
+// start starts the guest of a box.
+func (h *host) start(ctx context.Context, spec driver.Spec) (*box, error) {
+	disk, err := h.disk(ctx, spec.Files)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type Viewer struct {
 	Out      io.Writer
 	Terminal bool               // whether the last line of Out can be overwritten
 	Stages   func() []web.Stage // whose frames the summary counts
+	Starting func() string      // what has not come up yet, in words
 
 	client mqtt.Client
 	began  time.Time
@@ -35,6 +36,7 @@ type Viewer struct {
 	line    string // what stands on the terminal's last line
 	current string // class and confidence of the newest result
 	age     time.Duration
+	firstAt time.Time // of the first result
 }
 
 // state is the part of a state message that the viewer shows; the class is empty when none is sure.
@@ -92,7 +94,7 @@ func (v *Viewer) receive(_ mqtt.Client, m mqtt.Message) {
 	case "status":
 		var s pipeline.Status
 		if err := json.Unmarshal(m.Payload(), &s); err == nil {
-			v.say("%s  %s is %s %s", s.Since.Local().Format("15:04:05.0"), s.Source, s.State, strings.TrimSpace(s.Reason+" "+s.Detail))
+			v.say("%s  %s", s.Since.Local().Format("15:04:05.0"), strings.Join(strings.Fields(fmt.Sprint(s.Source, " is ", s.State, " ", s.Reason, " ", s.Detail)), " "))
 		}
 	}
 }
@@ -102,6 +104,7 @@ func (v *Viewer) result(r *pipeline.Result, now time.Time) {
 	defer v.mu.Unlock()
 	v.age = now.Sub(r.Captured)
 	if v.tally.Results() == 0 {
+		v.firstAt = now
 		close(v.first)
 	}
 	said := ""
@@ -139,15 +142,23 @@ func (v *Viewer) Watch(ctx context.Context) {
 func (v *Viewer) progress() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	seconds := time.Since(v.began).Seconds()
-	line := fmt.Sprintf("%4.0fs  %d results (%.1f/s)  now %s  age %s  agreement %s",
-		seconds, v.tally.Results(), float64(v.tally.Results())/seconds, v.current, milliseconds(v.age), v.tally.agreement())
+	line := fmt.Sprintf("%4.0fs  %s", time.Since(v.began).Seconds(), v.progressText())
 	if !v.Terminal {
 		fmt.Fprintln(v.Out, line)
 		return
 	}
 	fmt.Fprintf(v.Out, "\r%-*s", len(v.line), line)
 	v.line = line
+}
+
+// progressText says what comes, or what is waited for. v.mu is held.
+func (v *Viewer) progressText() string {
+	n := v.tally.Results()
+	if n == 0 {
+		return "no result yet: " + v.Starting()
+	}
+	rate := float64(n) / max(1, time.Since(v.firstAt).Seconds())
+	return fmt.Sprintf("%d results (%.1f/s)  now %s  age %s  agreement %s", n, rate, v.current, milliseconds(v.age), v.tally.agreement())
 }
 
 // say writes a line above the summary line.
@@ -170,10 +181,10 @@ func (v *Viewer) Finish() error {
 	if v.line != "" {
 		fmt.Fprintln(v.Out)
 	}
-	fmt.Fprint(v.Out, v.tally.Summary(time.Since(v.began), v.frames()))
 	if v.tally.Results() == 0 {
-		return errors.New("demo: no result arrived")
+		return fmt.Errorf("demo: no result arrived within %s: %s", time.Since(v.began).Round(time.Second), v.Starting())
 	}
+	fmt.Fprint(v.Out, v.tally.Summary(time.Since(v.began), v.frames()))
 	return nil
 }
 

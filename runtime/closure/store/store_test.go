@@ -121,9 +121,15 @@ func TestATamperedFileIsToldByName(t *testing.T) {
 	if _, err := s.Pack(d, plain{}); !errors.As(err, &tampered) {
 		t.Errorf("packed: %v", err)
 	}
+	if left := append(names(t, s, trees), names(t, s, packs)...); len(left) > 0 {
+		t.Errorf("of what was changed there is %q", left)
+	}
 	put(t, s, c, "one")
 	if err := s.Verify(d); err != nil {
 		t.Errorf("put again, it is not mended: %v", err)
+	}
+	if _, err := s.Tree(d); err != nil {
+		t.Errorf("put again, it is not laid out: %v", err)
 	}
 	if err := os.Remove(s.path(blobs, string(closure.Sum([]byte("model"))))); err != nil {
 		t.Fatal(err)

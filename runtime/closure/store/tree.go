@@ -42,25 +42,34 @@ func (s *Store) Tree(digest closure.Digest) (string, error) {
 	if _, err := os.Lstat(at); err == nil {
 		return at, s.verifyTree(digest, m, at)
 	}
-	if err := s.verify(digest, m); err != nil {
-		return "", err
+	made, err := s.makeTree(m, at)
+	if err == nil {
+		err = s.verifyTree(digest, m, at)
+	} else {
+		err = fmt.Errorf("closure %s: %w", digest, s.space(err))
 	}
-	if err := s.makeTree(m, at); err != nil {
-		return "", fmt.Errorf("closure %s: %w", digest, s.space(err))
+	if err == nil {
+		return at, nil
 	}
-	return at, s.verifyTree(digest, m, at)
+	if changed := s.verify(digest, m); changed != nil { // it is the contents that a tree was made of
+		err = changed
+	}
+	if made {
+		err = errors.Join(err, closure.RemoveTree(at))
+	}
+	return "", err
 }
 
 // makeTree lays out beside its place, as a read-only folder can't be moved to another parent; what a
 // kill leaves there is cleared away with the rest.
-func (s *Store) makeTree(m *closure.Manifest, at string) error {
+func (s *Store) makeTree(m *closure.Manifest, at string) (made bool, err error) {
 	s.stepped()
-	err := closure.Materialise(m, s, at)
+	err = closure.Materialise(m, s, at)
 	s.stepped()
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
-		return nil // another process was faster
+		return false, nil // another process was faster
 	}
-	return err
+	return err == nil, err
 }
 
 func (s *Store) verifyTree(digest closure.Digest, m *closure.Manifest, at string) error {
@@ -134,14 +143,14 @@ func (s *Store) Pack(digest closure.Digest, p Packing) (Packed, error) {
 	if packed, ok := s.packed(at); ok {
 		return packed, checkPacked(digest, packed)
 	}
-	if err := s.verify(digest, m); err != nil {
-		return Packed{}, err
-	}
 	packed, err := s.pack(at, m, p)
-	if err != nil {
-		return Packed{}, fmt.Errorf("pack closure %s: %w", digest, err)
+	if err == nil {
+		return packed, nil
 	}
-	return packed, nil
+	if changed := s.verify(digest, m); changed != nil { // the packing has refused it
+		return Packed{}, changed
+	}
+	return Packed{}, fmt.Errorf("pack closure %s: %w", digest, err)
 }
 
 // packed reads the note about a packing; without one, it was never completed.

@@ -125,7 +125,7 @@ func stagesOf(runs []BoxRun) []BoxStage {
 }
 
 // medianOf is the median of a figure of several runs.
-func medianOf[T cmp.Ordered](runs []BoxRun, of func(BoxRun) T) T {
+func medianOf[R any, T cmp.Ordered](runs []R, of func(R) T) T {
 	var zero T
 	if len(runs) == 0 {
 		return zero

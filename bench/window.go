@@ -186,7 +186,11 @@ func fetch(ctx context.Context, url string) (*statusReport, error) {
 	return out, nil
 }
 
-// sum puts together what happened between two looks.
+// errNoResult is that a machine is so overloaded that it gets nothing done in time, or that the model
+// does not see the clock.
+var errNoResult = errors.New("no result")
+
+// sum puts together what happened between two looks, also with errNoResult.
 func (w *window) sum(begin, end look, arrivals []arrival) (*Whole, error) {
 	out := &Whole{
 		Seconds: (end.at - begin.at).Seconds(), Memory: memory(w.memory),
@@ -202,8 +206,8 @@ func (w *window) sum(begin, end look, arrivals []arrival) (*Whole, error) {
 	}
 	t.into(out)
 	if out.Results == 0 {
-		return nil, fmt.Errorf("no result of a picture of the measured %.0f s was received; %d came without a clock, dropped were: %s\n%s",
-			out.Seconds, out.NoClock, drops(out.Drops), w.pipeline.errors.String())
+		return out, fmt.Errorf("%w of a picture of the measured %.0f s was received; %d came without a clock, dropped were: %s\n%s",
+			errNoResult, out.Seconds, out.NoClock, drops(out.Drops), w.pipeline.errors.String())
 	}
 	out.CPU.PerResult = out.CPU.Pipeline / time.Duration(out.Results)
 	return out, nil
@@ -244,6 +248,9 @@ type tally struct {
 
 // partNames are the parts of the way; see parts.
 var partNames = [...]string{"receive", "decode, scale", "queue", "infer", "publish", "deliver"}
+
+// inferPart is where the inference is among them.
+const inferPart = 3
 
 func newTally(cameras []Camera, begin, end time.Duration) *tally {
 	t := &tally{begin: begin, end: end, cameras: map[string]*tracker{}}

@@ -45,6 +45,7 @@ Nothing else should run on the machine meanwhile.`,
   sightline bench --overload
   sightline bench --soak 10m
   sightline bench stages
+  sightline bench cameras
   sightline bench boxes`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -56,7 +57,7 @@ Nothing else should run on the machine meanwhile.`,
 	c.Flags().DurationVar(&f.soak, "soak", 0, "measure for so long instead, and judge whether memory grows (10m)")
 	c.Flags().StringVar(&f.cpu, "cpuprofile", "", "write a processor profile of the pipeline to this file, for go tool pprof")
 	c.Flags().StringVar(&f.heap, "memprofile", "", "write a heap profile of the pipeline's end to this file")
-	c.AddCommand(newBenchStages(), newBenchBoxes(), newBenchSoak(), newBenchRecord(), newBenchSite(), newBenchPipeline())
+	c.AddCommand(newBenchStages(), newBenchCameras(), newBenchBoxes(), newBenchSoak(), newBenchRecord(), newBenchSite(), newBenchPipeline())
 	return c
 }
 

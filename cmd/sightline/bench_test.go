@@ -74,6 +74,32 @@ func TestBenchMeasuresAWholePipeline(t *testing.T) {
 	}
 }
 
+func TestBenchComparesTwoBuildsWithMoreAndMoreCameras(t *testing.T) {
+	h := newTestHarness(t, &benchFlags{options: bench.Options{
+		Cameras: 1, Size: bench.Size{Width: 320, Height: 180}, FPS: 10, For: time.Second, Staleness: 5 * time.Second, Model: "gate", Provider: "cpu", Transport: "tcp",
+	}})
+	others := 0
+	crowd := &bench.Crowd{Harness: h, Counts: []int{1, 2}, Rounds: 1, Against: func(name string, args ...string) *exec.Cmd {
+		others++
+		return h.Command(name, args...)
+	}}
+	report, err := crowd.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if others != 2 || len(report.Runs) != 4 {
+		t.Errorf("%d runs, the other build in %d", len(report.Runs), others)
+	}
+	for _, r := range report.Runs {
+		if r.Results == 0 || len(r.Stages) != r.Cameras+2 {
+			t.Errorf("%d cameras: %d results, stages %v", r.Cameras, r.Results, r.Stages)
+		}
+	}
+	if text := report.Table(); !strings.Contains(text, "cameras: 2") || !strings.Contains(text, "of the other's") {
+		t.Errorf("the table is:\n%s", text)
+	}
+}
+
 func TestBenchMeasuresStages(t *testing.T) {
 	report, err := newTestHarness(t, &benchFlags{options: bench.Options{
 		Cameras: 1, Size: bench.Size{Width: 320, Height: 180}, FPS: 10, For: time.Second, Model: "gate", Provider: "cpu",
@@ -105,6 +131,7 @@ func TestBenchRecordsForPeers(t *testing.T) {
 func TestBenchRefusesWhatItCannotMeasure(t *testing.T) {
 	for _, args := range [][]string{
 		{"bench", "--size", "big"}, {"bench", "--cameras", "0"}, {"bench", "stages", "--fps", "1000"}, {"bench", "--for", "1ms"},
+		{"bench", "cameras", "--counts", "0"}, {"bench", "cameras", "--rounds", "0"}, {"bench", "cameras", "--against", "no-such-program"}, {"bench", "cameras", "--size", "big"},
 		{"bench", "site", "recording", "many"}, {"bench", "site"}, {"bench", "everything"}, {"bench", "record", "recording", "--size", "1x1"},
 	} {
 		if status, _, stderr := command(args...); status != exitBadConfig {

@@ -4,16 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"sightline/cmd/sightline/closures"
 	"sightline/configs"
 	"sightline/pipeline"
 	"sightline/sources"
 	"sightline/sources/encode"
+	"sightline/web"
 )
 
 func TestAllIsPlayedWhenEverySourceHasEnded(t *testing.T) {
@@ -40,6 +43,29 @@ func TestAllIsPlayedWhenEverySourceHasEnded(t *testing.T) {
 	}
 	if allPlayed(nil, nil) {
 		t.Error("no pipeline has been played")
+	}
+}
+
+func TestToBeAskedToEndBeforeThePlanIsTakenUpIsNoFailure(t *testing.T) {
+	clip := filepath.Join(t.TempDir(), "clip.h264")
+	if err := os.WriteFile(clip, rawClip(t, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := &document{File: "clip.yaml", Folder: ".", Variables: map[string]string{}, Text: `version: 1
+sources: {clip: {file: {path: ` + clip + `}}}
+models: {scene: {inputs: [clip], model: gate}}
+sinks: {lines: {inputs: [scene], jsonl: {path: "-"}}}
+runtime: {default: inline}
+http: {listen: off}
+`}
+	w := work{document: d, builder: closures.Builder{BuiltIn: builtInModels()}, stdout: io.Discard}
+	var err error
+	if w.pipeline, err = d.parse(); err != nil {
+		t.Fatal(err)
+	}
+	w.began = func(s *station, _ *web.Server) error { return s.super.Down(t.Context()) }
+	if err := w.in(stateFolder(t), slog.New(slog.DiscardHandler), func(s *station) error { return w.serve(t.Context(), s) }); err != nil {
+		t.Error(err)
 	}
 }
 

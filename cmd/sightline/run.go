@@ -258,8 +258,8 @@ func (w *work) serve(ctx context.Context, s *station) error {
 	cancel()
 	end()
 	failed := <-applied
-	if errors.Is(failed, context.Canceled) {
-		failed = nil
+	if errors.Is(failed, context.Canceled) || errors.Is(failed, supervisor.ErrDown) {
+		failed = nil // it was asked to end before all was started
 	}
 	s.log.Info("stopped", "pipeline", p.Name)
 	return errors.Join(err, failed, control.Close(), s.closeHTTP())

@@ -110,7 +110,7 @@ func (a *application) begin() error {
 	case a.s.closed:
 		return errClosed
 	case a.s.down:
-		return errDown
+		return ErrDown
 	}
 	a.s.work.Add(1)
 	a.first = !a.s.applied

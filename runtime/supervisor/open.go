@@ -20,10 +20,10 @@ import (
 	"sightline/runtime/supervisor/logs"
 )
 
-var (
-	errClosed = errors.New("the supervisor is closed, or the stage removed")
-	errDown   = errors.New("everything is being stopped")
-)
+// ErrDown is that nothing is started any more, since Down was called.
+var ErrDown = errors.New("everything is being stopped")
+
+var errClosed = errors.New("the supervisor is closed, or the stage removed")
 
 // Supervisor keeps the boxes of one plan. Its methods may be called from any goroutine.
 type Supervisor struct {

@@ -501,7 +501,7 @@ func TestDownByForceLeavesNothing(t *testing.T) {
 		if got := p.events(); !strings.HasSuffix(got, "-gate -slow") {
 			t.Error(got)
 		}
-		if _, err := s.Apply(t.Context(), plan(), ApplyOptions{}); !errors.Is(err, errDown) {
+		if _, err := s.Apply(t.Context(), plan(), ApplyOptions{}); !errors.Is(err, ErrDown) {
 			t.Error(err)
 		}
 	})

@@ -154,7 +154,7 @@ func (s *Supervisor) Restart(ctx context.Context, stage string) error {
 // wake clears that the operator has stopped the stage. It is called with mu held.
 func (k *keeper) wake() error {
 	if k.down {
-		return errDown
+		return ErrDown
 	}
 	if !k.memory.Stopped {
 		return nil

@@ -45,7 +45,7 @@ func (h *held) clear() uint64 {
 
 // hold keeps a unit that nobody wants yet, if it can be decoded with what is held.
 func (w *worker) hold(it *item) {
-	w.awaiting, w.late, w.seen = true, 0, time.Time{}
+	w.awaiting, w.seen = true, time.Time{}
 	begins := it.unit.Keyframe && !lossy(&it.unit)
 	if begins || it.gap || lossy(&it.unit) {
 		w.forgo()

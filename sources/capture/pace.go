@@ -19,25 +19,26 @@ const (
 // dropped because the decoder is behind, or older than the staleness budget when they are done.
 type pace struct {
 	received, behind, stale pipeline.Counter
+	passed                  func() uint64 // of those that wait for a keyframe, how many because it is behind
 
 	since  time.Time // begin of the window; zero: none yet
 	before [2]uint64 // received and dropped at that time
 }
 
-func newPace(env pipeline.Env) pace {
+func newPace(env pipeline.Env, passed func() uint64) pace {
 	labels := []string{"stage", env.Stage, "source", env.Stage}
 	drops := func(why pipeline.Reason) pipeline.Counter {
 		return env.Stats.Counter(pipeline.FramesDropped, append(labels, "reason", string(why))...)
 	}
 	return pace{
 		received: env.Stats.Counter(pipeline.FramesReceived, labels...),
-		behind:   drops(pipeline.DropBehind), stale: drops(pipeline.DropStale),
+		behind:   drops(pipeline.DropBehind), stale: drops(pipeline.DropStale), passed: passed,
 	}
 }
 
 // check returns, at the end of each window, why this machine is too slow, or nothing when it is not.
 func (p *pace) check(now time.Time) (reason string, ended bool) {
-	counts := [2]uint64{p.received.Value(), p.behind.Value() + p.stale.Value()}
+	counts := [2]uint64{p.received.Value(), p.behind.Value() + p.passed() + p.stale.Value()}
 	passed := now.Sub(p.since)
 	if p.since.IsZero() || passed > 2*paceWindow { // the camera was away
 		p.since, p.before = now, counts

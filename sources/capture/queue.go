@@ -31,8 +31,9 @@ type queue struct {
 	waiting  []*item
 	bytes    int
 	free     []*item
-	gap      bool // something is missing before the next unit that comes
-	stuck    bool // dropping up to the next keyframe
+	gap      bool   // something is missing before the next unit that comes
+	stuck    bool   // dropping up to the next keyframe
+	passed   uint64 // units that were dropped so
 	closed   bool
 	signal   chan struct{}
 	capacity int // units; tests make it small
@@ -81,6 +82,7 @@ func (q *queue) put(u *pipeline.Unit, sequence uint64) {
 		q.stuck = true
 	}
 	if q.stuck && (!u.Keyframe || size > maxWaitingBytes) {
+		q.passed++
 		q.drops.Add(pipeline.DropAwaitKeyframe, 1)
 		return
 	}
@@ -162,6 +164,20 @@ func (q *queue) next() *item {
 		}
 		<-q.signal
 	}
+}
+
+// length is how many units wait.
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+// over is how many units were dropped up to a keyframe, after what waited was.
+func (q *queue) over() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.passed
 }
 
 // catchUp drops what waits before the last keyframe; without one it drops all if all is set, else

@@ -121,7 +121,8 @@ func TestASlowMachineSaysSo(t *testing.T) {
 	stats := pipeline.NewStats()
 	r := newRig(sources.Config{}, nil)
 	r.stage.Env.Stats = stats
-	report, p := newReporter(r.stage.Env, "gate"), newPace(r.stage.Env)
+	passed := uint64(0)
+	report, p := newReporter(r.stage.Env, "gate"), newPace(r.stage.Env, func() uint64 { return passed })
 	report.set(pipeline.StateOnline, "")
 	drops := stats.Drops("gate", "gate")
 	now := time.Now()
@@ -129,16 +130,20 @@ func TestASlowMachineSaysSo(t *testing.T) {
 		came    uint64
 		why     pipeline.Reason
 		dropped uint64
+		passed  uint64
 		says    string
 	}{
-		{250, pipeline.DropBehind, 0, ""},
-		{250, pipeline.DropSampled, 200, ""},
-		{250, pipeline.DropBehind, 70, "too slow for them: up to 30% are dropped"},
-		{250, pipeline.DropStale, 250, "too slow for them: up to 100% are dropped"},
-		{250, pipeline.DropBehind, 5, ""},
+		{250, pipeline.DropBehind, 0, 0, ""},
+		{250, pipeline.DropSampled, 200, 0, ""},
+		{250, pipeline.DropAwaitKeyframe, 200, 0, ""},
+		{250, pipeline.DropBehind, 70, 0, "too slow for them: up to 30% are dropped"},
+		{250, pipeline.DropBehind, 70, 120, "too slow for them: up to 80% are dropped"},
+		{250, pipeline.DropStale, 250, 0, "too slow for them: up to 100% are dropped"},
+		{250, pipeline.DropBehind, 5, 0, ""},
 	} {
 		p.received.Add(window.came)
 		drops.Add(window.why, window.dropped)
+		passed += window.passed
 		if reason, ended := p.check(now); ended {
 			report.keepsUp(reason)
 		} else if i > 0 {

@@ -133,7 +133,6 @@ func newRun(s *Stage) *run {
 	r := &run{
 		stage:      s,
 		status:     newReporter(s.Env, s.Env.Stage),
-		pace:       newPace(s.Env),
 		received:   stats.Counter(pipeline.FramesReceived, labels...),
 		bytes:      stats.Counter(pipeline.BytesReceived, labels...),
 		lost:       stats.Counter(pipeline.PacketsLost, labels...),
@@ -142,6 +141,7 @@ func newRun(s *Stage) *run {
 	}
 	drops := stats.Drops(s.Env.Stage, s.Env.Stage)
 	r.queue = newQueue(drops)
+	r.pace = newPace(s.Env, r.queue.over)
 	r.worker = newWorker(s, r.queue, r.status, drops)
 	return r
 }

@@ -16,7 +16,6 @@ import (
 )
 
 func TestPicturesAreChosenEvenlyByTheirTimes(t *testing.T) {
-	const ms = time.Millisecond
 	every := func(step time.Duration, n int) (all []time.Duration) {
 		for i := range n {
 			all = append(all, time.Duration(i)*step)
@@ -97,8 +96,8 @@ func TestAFullQueueIsClearedUpToTheNextKeyframe(t *testing.T) {
 	for i, key := range []bool{true, false, false, false, false, true, false} {
 		q.put(unit(key, 10), uint64(i))
 	}
-	if dropped(pipeline.DropBehind) != 3 || dropped(pipeline.DropAwaitKeyframe) != 2 {
-		t.Errorf("%d behind, %d awaiting", dropped(pipeline.DropBehind), dropped(pipeline.DropAwaitKeyframe))
+	if dropped(pipeline.DropBehind) != 3 || dropped(pipeline.DropAwaitKeyframe) != 2 || q.over() != 2 {
+		t.Errorf("%d behind, %d awaiting, %d passed over", dropped(pipeline.DropBehind), dropped(pipeline.DropAwaitKeyframe), q.over())
 	}
 	if it := q.next(); it.sequence != 5 || !it.gap {
 		t.Errorf("next is %+v", it)

@@ -13,12 +13,8 @@ import (
 	"sightline/sources/picture"
 )
 
-const (
-	// unseen is how long units may come without a picture before the stage calls itself stalled.
-	unseen = 10 * time.Second
-	// catching is after how many late units the decoder must have caught up somewhat.
-	catching = 8
-)
+// unseen is how long units may come without a picture before the stage calls itself stalled.
+const unseen = 10 * time.Second
 
 // worker is the goroutine from the queue to the links: it chooses, decodes and delivers.
 type worker struct {
@@ -40,8 +36,7 @@ type worker struct {
 	held     held
 	awaiting bool   // nothing can be decoded before the next keyframe
 	entry    uint64 // unit that decoding began with, until its picture comes out; else 0
-	late     int    // units in a row that were too old when their turn came
-	lateness time.Duration
+	catching catching
 	width    int // of the last picture
 	height   int
 	seen     time.Time // when a picture last came out well
@@ -59,6 +54,7 @@ func newWorker(s *Stage, q *queue, status *reporter, drops pipeline.Drops) *work
 	w := &worker{
 		stage: s, queue: q, status: status, drops: drops,
 		delivery: newDelivery(s),
+		catching: catching{credit: mostCredit},
 		sampler:  newSampler(s.Config.Sample.FPS),
 		decoded:  s.Env.Stats.Counter(pipeline.FramesDecoded, labels...),
 		seconds:  s.Env.Stats.Histogram(pipeline.DecodeSeconds, labels...),
@@ -167,7 +163,7 @@ func (w *worker) refuse(u *pipeline.Unit) pipeline.Reason {
 	lone := w.inspector.NonReference(u)
 	switch {
 	case !w.delivery.wanted():
-		w.awaiting, w.late, w.seen = true, 0, time.Time{}
+		w.awaiting, w.seen = true, time.Time{}
 		return pipeline.DropNoConsumer
 	case w.stage.Config.Sample.Every == sources.EveryKeyframe && !u.Keyframe:
 		return pipeline.DropNotKeyframe
@@ -186,26 +182,21 @@ func (w *worker) refuse(u *pipeline.Unit) pipeline.Reason {
 }
 
 // behind tells whether a unit must go because the decoder does not keep up: it is older than the
-// staleness budget, and either a keyframe waits with which to go on, or the lag only grows.
+// staleness budget, and either a keyframe waits with which to go on, or it is not worth it any more to
+// decode what nobody will see.
 func (w *worker) behind(u *pipeline.Unit) bool {
 	age := time.Since(u.Received)
 	if !w.old(age) {
-		w.late = 0
 		return false
 	}
-	if w.late == 0 {
-		w.lateness = age
+	units := w.queue.length() + 1
+	if !w.queue.catchUp(false) {
+		if !w.catching.vain(age, units) {
+			return false
+		}
+		w.queue.catchUp(true)
 	}
-	w.late++
-	grows := false
-	if w.late%catching == 0 {
-		grows = age >= w.lateness
-		w.lateness = age
-	}
-	if !w.queue.catchUp(grows) {
-		return false
-	}
-	w.late, w.awaiting = 0, true
+	w.awaiting = true
 	if w.decoder != nil {
 		w.reset()
 	}
@@ -243,6 +234,7 @@ func (w *worker) decode(it *item) error {
 	}
 	w.begin()
 	began := time.Now()
+	defer func() { w.catching.took = time.Since(began) }()
 	err := w.decoder.Decode(&it.unit, it.sequence, w.take)
 	w.seconds.Observe(time.Since(began) - w.spent)
 	w.settle()
@@ -322,6 +314,7 @@ func (w *worker) takePicture(p *picture.Picture) {
 		w.well(p)
 	default:
 		w.well(p)
+		w.catching.earn()
 		w.deliver(p)
 	}
 }

@@ -25,9 +25,9 @@ func (s *station) statusLine() {
 	f := s.file.now()
 	switch {
 	case f.Problem != "":
-		s.say("STATUS=" + f.Name + " on the disk is not what runs: " + f.Problem)
+		s.say("STATUS=" + oneLine(f.Name+" on the disk is not what runs: "+f.Problem)) // each line is a message
 	case f.Name != "":
-		s.say("STATUS=runs " + f.Name)
+		s.say("STATUS=runs " + oneLine(f.Name))
 	}
 }
 
@@ -38,23 +38,27 @@ func (s *station) say(state string) {
 }
 
 // notify tells the service manager, if one started this program, that the pipeline was taken up, and
-// from then on, as often as it wants, that the supervisor answers.
+// from then on, as often as it wants, that the supervisor answers; when ctx ends, that it stops.
 func (s *station) notify(ctx context.Context) error {
 	if sent, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil || !sent {
 		return err
 	}
 	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || every == 0 {
+	if err != nil {
 		return err
 	}
-	tick := time.NewTicker(every / 3)
-	defer tick.Stop()
+	var due <-chan time.Time // never, without a watchdog
+	if every > 0 {
+		tick := time.NewTicker(every / 3)
+		defer tick.Stop()
+		due = tick.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			_, err := daemon.SdNotify(false, daemon.SdNotifyStopping)
 			return err
-		case <-tick.C:
+		case <-due:
 		}
 		asking, cancel := context.WithTimeout(ctx, every/3)
 		s.super.List(asking)

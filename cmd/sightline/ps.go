@@ -114,13 +114,16 @@ func restarts(s supervisor.State) string {
 
 // problem says what is wrong with a stage, on one line: a part of it may be the stage's own words.
 func problem(s supervisor.State, now time.Time) string {
-	text := strings.Join(strings.FieldsFunc(pipeline.RedactText(s.Problem), func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r)
-	}), " ")
+	text := oneLine(pipeline.RedactText(s.Problem))
 	if wait := s.Next.Sub(now); wait > 0 {
 		text = fmt.Sprintf("again in %s: %s", wait.Round(time.Second), text)
 	}
 	return text
+}
+
+// oneLine writes what somebody else may have chosen the words of as one line of what can be printed.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 }
 
 // size writes a number of bytes for people.

@@ -34,12 +34,12 @@ type Stage struct {
 	// RetryOpen is the wait between tries to open the sink; zero: 1 s to 1 min.
 	RetryOpen pipeline.Backoff
 
-	online  chan struct{} // the sink says that it is connected
-	meters  meters
-	sink    sinkState
-	refused pipeline.Seldom
-	batch   []pipeline.Message
-	tries   int // failed in a row
+	online             chan struct{} // the sink says that it is connected
+	meters             meters
+	sink               sinkState
+	refused, unwelcome pipeline.Seldom // results and events; statuses
+	batch              []pipeline.Message
+	tries              int // failed in a row
 	// singly is how many messages are delivered one by one, to find the one that is refused for good.
 	singly   int
 	statuses []pipeline.Status // to deliver; of each stage and source the newest

@@ -169,8 +169,8 @@ func (s *Stage) unacceptable(err error, panicked bool) error {
 		s.refuse(m.Result.ID, err)
 	} else if m.Event != nil {
 		s.refuse(m.Event.ID, err)
-	} else if n, now := s.refused.Due(time.Now(), 1); now {
-		s.Env.Log.Warn("status refused for good", "stage", m.Status.Stage, "err", err, "since_last", n)
+	} else if n, now := s.unwelcome.Due(time.Now(), 1); now {
+		s.Env.Log.Warn("status refused for good", "of", m.Status.Stage, "err", err, "since_last", n)
 	}
 	s.finish()
 	if panicked {

@@ -45,6 +45,7 @@ const (
 	publishResident = 20 << 20
 	superResident   = 30 << 20
 	superIdleShare  = 0.01
+	boxBack         = 2 * time.Second
 )
 
 // judged are the kinds of boxes of which near to inline's figures are asked.
@@ -95,6 +96,8 @@ func (r *BoxReport) add(name, got, want string, met bool) {
 func (r *BoxReport) judge(g *BoxGroup, c Comparison) {
 	r.add(c.In+", results a second ÷ inline's", fmt.Sprintf("%.3f", c.Throughput), fmt.Sprintf("≥ %.2f", boxThroughput), c.Throughput >= boxThroughput)
 	r.add(c.In+", median latency over inline's", signed(c.Median), "≤ "+signed(boxMedianOver), c.Median <= boxMedianOver)
+	back := g.Back(c.In)
+	r.add(c.In+", results again once a killed supervisor is back", seconds(back), "≤ "+seconds(boxBack), back <= boxBack)
 	for _, s := range stagesOf(g.of(c.In)) {
 		if s.Kind == "publish" && s.Memory > 0 {
 			r.add(c.In+", resident of publish stage "+s.Name, mebiText(s.Memory), "≤ "+mebiText(publishResident), s.Memory <= publishResident)
@@ -154,4 +157,9 @@ func (g *BoxGroup) Readies(kind string) (cold, warm time.Duration) {
 		return 0, 0
 	}
 	return runs[0].Ready, medianOf(runs[1:], func(r BoxRun) time.Duration { return r.Ready })
+}
+
+// Back is the median time until results come again after the supervisor was killed and started again.
+func (g *BoxGroup) Back(kind string) time.Duration {
+	return medianOf(g.of(kind), func(r BoxRun) time.Duration { return r.Back })
 }

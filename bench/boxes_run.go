@@ -27,6 +27,9 @@ type BoxRun struct {
 	// by so much there.
 	Ready time.Duration `json:"ready_ns"`
 	First time.Duration `json:"first_ns"`
+	// Back is from when the supervisor, killed while its boxes ran on, was started again to the first result
+	// of a picture that was taken since then; 0 in place.
+	Back time.Duration `json:"back_ns,omitempty"`
 	// CPU is the processor time of the program and all boxes in the measured time, Supervisor of the
 	// program alone. Engines of containers are in neither.
 	CPU        time.Duration      `json:"cpu_ns"`
@@ -97,13 +100,13 @@ func (r *boxRun) measure(ctx context.Context) (out *BoxRun, err error) {
 	}
 	defer sub.close()
 	began := now()
-	program, err := startSupervisor(r.circuit.boxes.Program("run", r.circuit.file, "--runtime-default", r.kind, "--state", r.state))
+	program, err := r.start()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, stopSupervisor(program, r.state)) }()
 	w := &window{harness: r.circuit.harness, site: r.circuit.site, pipeline: program, subscriber: sub, where: r.circuit.where,
 		status: "http://" + r.circuit.listen + "/status"}
+	defer func() { err = errors.Join(err, stopSupervisor(w.pipeline, r.state)) }()
 	ready, err := r.awaitReady(ctx, w)
 	if err != nil {
 		return nil, err
@@ -122,7 +125,52 @@ func (r *boxRun) measure(ctx context.Context) (out *BoxRun, err error) {
 		return nil, err
 	}
 	out.Ready, out.First = ready-began, arrivals[0].at-began
-	return out, nil
+	if r.kind != InPlace {
+		out.Back, err = r.back(ctx, w)
+	}
+	return out, err
+}
+
+// start starts the supervisor.
+func (r *boxRun) start() (*child, error) {
+	return startSupervisor(r.circuit.boxes.Program("run", r.circuit.file, "--runtime-default", r.kind, "--state", r.state))
+}
+
+// gap is how long there is no supervisor.
+const gap = time.Second
+
+// back kills the supervisor, starts another one after a while, and returns how long that took to have the
+// first result of a picture taken since its start.
+func (r *boxRun) back(ctx context.Context, w *window) (time.Duration, error) {
+	killed := w.pipeline
+	_ = killed.cmd.Process.Kill() // it runs: else the run failed before
+	<-killed.done
+	select {
+	case <-time.After(gap):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	began := now()
+	program, err := r.start()
+	if err != nil {
+		return 0, err
+	}
+	w.pipeline = program
+	for end := began + r.circuit.patience; now() < end; {
+		arrivals, err := w.subscriber.taken()
+		if err != nil {
+			return 0, err
+		}
+		for _, a := range arrivals {
+			if a.at-a.wall.Sub(a.result.Captured) > began {
+				return a.at - began, nil
+			}
+		}
+		if err := w.await(ctx, nil, askAgain); !errors.Is(err, errElapsed) {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("no result of a new picture came within %s after the supervisor was killed and started again\n%s", r.circuit.patience, w.pipeline.errors.String())
 }
 
 // awaitReady asks until every stage is ready, and returns when that was.

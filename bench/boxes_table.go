@@ -63,13 +63,14 @@ func (g *BoxGroup) flow(t *table, kind string) {
 }
 
 func (g *BoxGroup) starts(t *table) {
-	t.head("start, the first and then", "ready", "", "result", "")
+	t.head("start, the first and then", "ready", "", "result", "", "supervisor back")
 	for _, kind := range g.kinds() {
 		coldReady, warmReady := g.Readies(kind)
 		cold, warm := g.Starts(kind)
-		t.row("  "+kind, seconds(coldReady), seconds(warmReady), seconds(cold), seconds(warm))
+		t.row("  "+kind, seconds(coldReady), seconds(warmReady), seconds(cold), seconds(warm), seconds(g.Back(kind)))
 	}
-	t.line("  (until the first result up to 2 s pass until the camera's next keyframe)")
+	t.line("  (until the first result up to 2 s pass until the camera's next keyframe; back is from the start of another supervisor")
+	t.line("  in place of a killed one, whose boxes ran on, to the first result of a picture that was taken since then)")
 }
 
 func (g *BoxGroup) sizes(t *table) {

@@ -46,7 +46,7 @@ func TestARunIsHeldAgainstTheRunsInPlaceBesideIt(t *testing.T) {
 // boxSample is a report of process boxes over two rounds, and of a vm that did not work.
 func boxSample() *BoxReport {
 	process := boxRunOf("process", 29.7, 11*ms, 12*ms)
-	process.First, process.Ready = 3*time.Second, 2*time.Second
+	process.First, process.Ready, process.Back = 3*time.Second, 2*time.Second, 1200*ms
 	process.Stages = []BoxStage{
 		{"upstream", "publish", 9 << 20, 100 * ms, Sizes{7 << 20, 0}}, {"scene", "classify", 45 << 20, time.Second, Sizes{54 << 20, 60 << 20}},
 	}
@@ -69,7 +69,7 @@ func TestTheTableOfBoxesShowsWhatMatters(t *testing.T) {
 	text := boxSample().Table()
 	for _, want := range []string{
 		"not measured: container: no engine answers", "process: Linux 6.1", "RTCP reports", "1920x1080 at 30 fps", "inline, 3 runs", "29.70", "99.0%", "11.0 ms",
-		"×0.990", "+0.400 ms", "×1.20", "vm did not work: it broke", "3.00 s", "1.50 s", "inline, all of it", "process, supervisor", "22.0 MiB",
+		"×0.990", "+0.400 ms", "×1.20", "vm did not work: it broke", "3.00 s", "1.50 s", "1.20 s", "inline, all of it", "process, supervisor", "22.0 MiB",
 		"process, publish upstream", "10.0 MiB", "7.0 MiB          –", "60.0 MiB",
 		"sightline-supervisor with 3 process boxes and no camera: 21.0 MiB resident, 0.40% of one core",
 		"met     process, results a second ÷ inline's: 0.990, wanted ≥ 0.98", "met     process, median latency over inline's: +0.400 ms",
@@ -99,6 +99,7 @@ func TestVerdictsOnBoxes(t *testing.T) {
 		{"all well", func(*BoxReport) {}, ""},
 		{"fewer results", all(func(r *BoxRun) { r.Results = 290 }), "results a second"},
 		{"a later median", all(func(r *BoxRun) { r.Latency.P50 += 200 * time.Microsecond }), "median latency"},
+		{"slow to come back", all(func(r *BoxRun) { r.Back = 2100 * ms }), "killed supervisor"},
 		{"publish grows in one run", func(r *BoxReport) { r.Groups[0].Runs[3].Stages[0].Memory = 21 << 20 }, "publish stage"},
 		{"a fat supervisor", func(r *BoxReport) { r.Idle.Resident = 31 << 20 }, "idle supervisor, resident"},
 		{"a busy supervisor", func(r *BoxReport) { r.Idle.CPU = 210 * ms }, "idle supervisor, of one core"},

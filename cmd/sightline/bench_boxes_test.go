@@ -59,6 +59,9 @@ func checkBoxReport(t *testing.T, report *bench.BoxReport) {
 		if r.Results == 0 || r.Results > r.Pictures || r.Latency.P50 <= 0 || r.First <= 0 || r.Ready <= 0 || r.CPU <= 0 || r.Resident <= 0 {
 			t.Errorf("%+v", r)
 		}
+		if r.Back < 0 || (r.Back == 0) != (r.In == bench.InPlace) {
+			t.Errorf("in %s results come again after %s", r.In, r.Back)
+		}
 		for _, s := range r.Stages {
 			if r.In == configs.Process && (s.Memory <= 0 || s.Closure <= 0 || s.Kind == "") {
 				t.Errorf("stage %+v", s)
@@ -69,7 +72,7 @@ func checkBoxReport(t *testing.T, report *bench.BoxReport) {
 		t.Errorf("idle %+v", i)
 	}
 	compared := report.Groups[0].Compared
-	if len(compared) != 1 || compared[0].In != configs.Process || compared[0].Throughput <= 0 || len(report.Verdicts) != 5 {
+	if len(compared) != 1 || compared[0].In != configs.Process || compared[0].Throughput <= 0 || len(report.Verdicts) != 6 {
 		t.Errorf("compared %+v, verdicts %+v", compared, report.Verdicts)
 	}
 	if text := report.Table(); !strings.Contains(text, "process, publish upstream") {

@@ -13,7 +13,6 @@ import (
 // The real program, killed and started again among cameras and upstreams that fail at random, delivers every
 // result or counts its loss. `make soak` does this for longer.
 func TestASoakBalances(t *testing.T) {
-	t.Parallel()
 	requireRuntime(t)
 	if testing.Short() {
 		t.Skip("it takes half a minute")

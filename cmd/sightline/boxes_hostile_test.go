@@ -129,20 +129,15 @@ func (p *trap) ways(d *device, grant string) heard {
 }
 
 func TestAStageFindsNoWayOutOfAProcessBox(t *testing.T) {
-	t.Parallel()
 	noWayOut(t, configs.Process)
 }
 
 func TestAStageFindsNoWayOutOfAnyBox(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("hostile stages in engines and guests; process boxes are tried always")
 	}
 	for _, kind := range []string{configs.Container, configs.VM, configs.Unikernel} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			noWayOut(t, kind)
-		})
+		t.Run(kind, func(t *testing.T) { noWayOut(t, kind) })
 	}
 }
 
@@ -236,7 +231,6 @@ func TestNoWireTakesFramesToAPublishStageOrAGrantToAModel(t *testing.T) {
 }
 
 func TestResultsSayWhatTheirStageMaySayAndNothingElse(t *testing.T) {
-	t.Parallel()
 	s := newSite(t)
 	d := newDevice(t, s, "")
 	honest := pipeline.Result{

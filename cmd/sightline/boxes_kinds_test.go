@@ -64,20 +64,17 @@ func engines(t *testing.T, kinds ...string) string {
 }
 
 func TestAPipelineInEachKindOfBox(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("whole pipelines in engines and guests; process boxes are tried always")
 	}
 	for _, kind := range []string{configs.Container, configs.VM, configs.Unikernel} {
 		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
 			flows(t, "runtime:\n  default: "+kind+"\n"+engines(t, kind))
 		})
 	}
 }
 
 func TestAPipelineWithEachStageElsewhere(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("a whole pipeline in engines and guests; process boxes are tried always")
 	}

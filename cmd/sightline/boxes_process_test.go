@@ -21,7 +21,6 @@ func (d *device) flow(s *site, n int) {
 }
 
 func TestAPipelineInProcessBoxesOutlivesItsSupervisorAndItsStages(t *testing.T) {
-	t.Parallel()
 	s := newSite(t)
 	d := newDevice(t, s, "")
 	d.run("front.yaml")

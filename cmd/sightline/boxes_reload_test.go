@@ -26,10 +26,8 @@ type reloaded struct {
 }
 
 func TestAChangedFileIsTakenUpWhileFramesFlow(t *testing.T) {
-	t.Parallel()
 	for box, signal := range map[string]bool{"process": false, "inline": true} {
 		t.Run(box, func(t *testing.T) {
-			t.Parallel()
 			s := newSite(t)
 			r := &reloaded{device: newDevice(t, s, "runtime: {default: "+box+"}\n"), site: s, signal: signal}
 			model(t, r.device, "own", gate.Model(), cardOfAny())

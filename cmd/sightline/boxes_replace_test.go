@@ -12,7 +12,6 @@ import (
 )
 
 func TestAChangedStageIsReplacedAloneAndABadOneIsPutBack(t *testing.T) {
-	t.Parallel()
 	s := newSite(t)
 	d := newDevice(t, s, "")
 	card := regexp.MustCompile("(?m)^.*sha256:.*$").ReplaceAll(gate.Card(), nil)

@@ -160,10 +160,8 @@ func waiting(page string) float64 {
 
 // The upstream is away while the stage that publishes, and then the supervisor, are killed.
 func TestNothingIsLostWhileTheUpstreamIsAway(t *testing.T) {
-	t.Parallel()
 	for _, kind := range []string{"process", "inline"} {
 		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
 			s, h := newSite(t), newHook(t)
 			d := newDevice(t, s, "runtime: {default: "+kind+"}\n")
 			d.edit(fmt.Sprintf(`mqtt: {url: "mqtt://%s", timeout: 5s}`, s.brokerAt), fmt.Sprintf(`http: {url: "%s/"}`, h.URL))

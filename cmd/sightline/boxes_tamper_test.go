@@ -13,7 +13,6 @@ import (
 )
 
 func TestAStageWhoseFilesWereChangedIsRefusedByNameAndTheOthersRun(t *testing.T) {
-	t.Parallel()
 	s := newSite(t)
 	d := newDevice(t, s, "")
 	d.run("front.yaml")

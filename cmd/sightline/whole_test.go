@@ -209,7 +209,6 @@ http: {listen: "127.0.0.1:0"}
 `
 
 func TestThePipelineOutlivesItsCameraAndItsBrokerAndLosesNoResult(t *testing.T) {
-	t.Parallel()
 	requireRuntime(t)
 	cameraAt, brokerAt := freeAddress(t), freeAddress(t)
 	killBroker := startMosquitto(t, brokerAt)

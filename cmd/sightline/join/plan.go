@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"sightline/cmd/program"
 	"sightline/configs"
@@ -55,12 +56,19 @@ func (b *planner) add(kind wire.Kind, name string, make func(name string) (part,
 	}
 }
 
+// guestPatience is how long a stage in a guest may take to its first heartbeat: without KVM, on a machine that
+// does much else, most of it goes by before the guest's kernel is up.
+const guestPatience = 5 * time.Minute
+
 func (b *planner) stage(kind wire.Kind, name string, m part) error {
 	in := b.p.BoxOf(name)
 	box := b.p.Runtime.Stages[name]
 	st := supervisor.Stage{
 		Name: name, Kind: string(kind), Grace: b.p.Grace, Settings: settings(kind, in != configs.Inline, b.p.Device, m),
 		Limits: driver.Limits{Memory: int64(box.Memory), CPUs: box.CPUs, PIDs: box.PIDs},
+	}
+	if in == configs.VM || in == configs.Unikernel {
+		st.Patience = guestPatience
 	}
 	if in != configs.Inline {
 		if st.Driver = b.Drivers[in]; st.Driver == nil {

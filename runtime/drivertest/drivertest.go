@@ -24,12 +24,15 @@ import (
 type Harness struct {
 	// New returns the driver under test.
 	New func() driver.Driver
-	// Patience is how long a box may take to start or to stop; 0 is half a minute.
+	// Patience is how long a box may take to start or to stop; 0 is three minutes.
 	Patience time.Duration
 	// Left returns what can be found of a box outside Spec.Dir, in words: processes, containers.
 	Left func(spec driver.Spec) []string
 	// TellsExit says that the exit status of an adopted box is known.
 	TellsExit bool
+	// Stalls says that a box may never come up for no fault of the driver, once in a hundred times or so: one
+	// that has not said a word after Patience is then started once more.
+	Stalls bool
 	// Stage is the suite's program, see BuildStage; "" is to build it.
 	Stage string
 	// Arch is GOARCH of the stage's program; "" is this machine's.
@@ -138,6 +141,31 @@ func (r *room) checkEmpty() {
 // start starts the box and takes its hello. The box is killed when the test ends before it.
 func (r *room) start() (driver.Box, *talk) {
 	r.t.Helper()
+	box := r.launch()
+	k, err := greet(r.wire, r.Patience)
+	if err != nil && r.Stalls && r.log.String() == "" {
+		r.t.Logf("box %q has not said a word: another is started, as a supervisor would", r.spec.ID)
+		box = r.again(box)
+		k, err = greet(r.wire, r.Patience)
+	}
+	return box, r.greeted(k, err)
+}
+
+// again starts the same in another room.
+func (r *room) again(stalled driver.Box) driver.Box {
+	r.t.Helper()
+	if err := stalled.Stop(r.t.Context(), 0); err != nil {
+		r.t.Fatal(err)
+	}
+	<-stalled.Done()
+	anew := r.room(r.t)
+	anew.spec.Files, anew.spec.Program, anew.spec.Limits = r.spec.Files, r.spec.Program, r.spec.Limits
+	*r = *anew
+	return r.launch()
+}
+
+func (r *room) launch() driver.Box {
+	r.t.Helper()
 	box, err := r.driver.Start(r.t.Context(), r.spec)
 	if err != nil {
 		r.t.Fatal(err)
@@ -146,7 +174,7 @@ func (r *room) start() (driver.Box, *talk) {
 	if box.ID() != r.spec.ID {
 		r.t.Errorf("the box has ID %q instead of %q", box.ID(), r.spec.ID)
 	}
-	return box, r.hello()
+	return box
 }
 
 // owns has the box killed at the end of the test, before checkEmpty.

@@ -26,7 +26,11 @@ type talk struct {
 // hello takes a connection of the box.
 func (r *room) hello() *talk {
 	r.t.Helper()
-	k, err := greet(r.wire, r.Patience)
+	return r.greeted(greet(r.wire, r.Patience))
+}
+
+func (r *room) greeted(k *talk, err error) *talk {
+	r.t.Helper()
 	if err != nil {
 		r.t.Fatalf("no hello from the box: %v; it printed\n%s", err, r.log)
 	}

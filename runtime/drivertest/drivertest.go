@@ -30,7 +30,7 @@ type Harness struct {
 	Left func(spec driver.Spec) []string
 	// TellsExit says that the exit status of an adopted box is known.
 	TellsExit bool
-	// Stalls says that a box may never come up for no fault of the driver, once in a hundred times or so: one
+	// Stalls says that a box may, seldom, never come up for no fault of the driver: one
 	// that has not said a word after Patience is then started once more.
 	Stalls bool
 	// Stage is the suite's program, see BuildStage; "" is to build it.

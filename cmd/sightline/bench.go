@@ -109,12 +109,20 @@ func (f *benchFlags) run(c *cobra.Command, measure func(*bench.Harness) (*bench.
 	if err = errors.Join(err, closeParts()); err != nil {
 		return err
 	}
-	if f.file != "" {
-		if err := report.Save(f.file); err != nil {
+	return tellReport(c, report, f.file)
+}
+
+// tellReport prints a report, after saving it if a file is named.
+func tellReport(c *cobra.Command, report interface {
+	Save(file string) error
+	Table() string
+}, file string) error {
+	if file != "" {
+		if err := report.Save(file); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprint(c.OutOrStdout(), report.Table())
+	_, err := fmt.Fprint(c.OutOrStdout(), report.Table())
 	return err
 }
 

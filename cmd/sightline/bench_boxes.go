@@ -75,13 +75,7 @@ func (f *benchBoxes) run(c *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	if f.file != "" {
-		if err := report.Save(f.file); err != nil {
-			return err
-		}
-	}
-	_, err = fmt.Fprint(c.OutOrStdout(), report.Table())
-	return err
+	return tellReport(c, report, f.file)
 }
 
 func (f *benchBoxes) check() (err error) {

@@ -41,12 +41,7 @@ descriptors, goroutines, threads, disk. Exit status 1 when that is not so.`,
 			if err != nil {
 				return err
 			}
-			if file != "" {
-				if err := report.Save(file); err != nil {
-					return err
-				}
-			}
-			if _, err := fmt.Fprint(c.OutOrStdout(), report.Table()); err != nil || report.Good {
+			if err := tellReport(c, report, file); err != nil || report.Good {
 				return err
 			}
 			return errSoak

@@ -77,7 +77,7 @@ func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("inline box %q: %w", spec.ID, err)
 	}
-	b := &box{id: spec.ID, stage: spec.Stage, stop: make(chan struct{}), done: make(chan struct{}), returned: make(chan struct{})}
+	b := &box{id: spec.ID, stage: spec.Stage, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := d.add(b); err != nil {
 		return nil, err
 	}
@@ -85,10 +85,10 @@ func (d *Driver) Start(ctx context.Context, spec driver.Spec) (driver.Box, error
 	b.end = end
 	run := d.Run(spec.Stage)
 	go func() {
-		defer close(b.returned)
-		defer d.remove(b)
 		defer end()
-		b.ended(exitOf(callFunction(hard, b.stop, run), b.asked.Load()))
+		exit := exitOf(callFunction(hard, b.stop, run), b.asked.Load())
+		d.remove(b) // first, as whoever sees it end may start the next by its ID
+		b.ended(exit)
 	}()
 	return b, nil
 }
@@ -179,7 +179,6 @@ type box struct {
 	asked     atomic.Bool
 	stop      chan struct{} // closed when asked is set
 	end       context.CancelFunc
-	returned  chan struct{} // closed when the function has returned
 
 	once sync.Once
 	done chan struct{}

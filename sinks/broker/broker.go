@@ -32,7 +32,8 @@ type Options struct {
 	Password pipeline.Secret
 	TLS      *tls.Config // nil: plain TCP
 	// Dir keeps retained messages and sessions over a restart; empty: a folder of its own in the
-	// system's temporary folder, removed at Close.
+	// system's temporary folder, removed at Close. Retained messages are there for new subscribers
+	// a moment after they were acknowledged, or the broker was started.
 	Dir string
 }
 

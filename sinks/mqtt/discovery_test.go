@@ -27,27 +27,15 @@ type home struct {
 
 func (p *peer) home(t *testing.T) *home {
 	t.Helper()
-	h := &home{log: newLog()}
-	o := paho.NewClientOptions().AddBroker(strings.Replace(p.url, "mqtt://", "tcp://", 1))
-	o.SetClientID(fmt.Sprintf("home-%d", time.Now().UnixNano())).SetAutoReconnect(false).SetProtocolVersion(4)
-	h.client = paho.NewClient(o)
-	h.done(t, h.client.Connect())
-	t.Cleanup(func() { h.client.Disconnect(100) })
+	h := &home{log: newLog(), client: p.connect(t)}
 	take := func(_ paho.Client, m paho.Message) { h.add(arrival{m.Topic(), string(m.Payload()), m.Retained()}) }
-	h.done(t, h.client.Subscribe("homeassistant/#", 1, take))
+	await(t, h.client.Subscribe("homeassistant/#", 1, take))
 	return h
-}
-
-func (h *home) done(t *testing.T, token paho.Token) {
-	t.Helper()
-	if !token.WaitTimeout(patience) || token.Error() != nil {
-		t.Fatalf("home: %v", token.Error())
-	}
 }
 
 func (h *home) publish(t *testing.T, topic, payload string, retained bool) {
 	t.Helper()
-	h.done(t, h.client.Publish(topic, 1, retained, payload))
+	await(t, h.client.Publish(topic, 1, retained, payload))
 }
 
 // standing is what stands on the topics, by topic.
@@ -98,6 +86,7 @@ func TestHomeAssistantFindsWhatThereIs(t *testing.T) {
 		b := newBench(found(p.url, gate, left, right))
 		b.open(t)
 		b.deliver(t, status("gate", pipeline.StateOnline), result("gate", 1, "car"))
+		p.settle(t)
 		h := p.home(t) // comes later: all of it is retained
 		all := []string{"porch gate: Connection", "porch gate: scene", "porch gate: scene events", "porch yard: Connection",
 			"porch yard: scene left", "porch yard: scene right", "porch: Connection"}
@@ -149,6 +138,7 @@ func TestWhatIsGoneIsRemovedAfterARestart(t *testing.T) {
 		off.open(t)
 		h.awaits(t, "other: x", "other: x", "other: x")
 		off.deliver(t, result("gate", 1, "car"))
+		p.settle(t)
 		late := p.home(t)
 		late.awaits(t, "other: x", "other: x", "other: x")
 	})

@@ -206,7 +206,7 @@ func TestEveryMessageFitsItsSchemaAndTopic(t *testing.T) {
 			case "events":
 				sinktest.Check(t, schemas.Event, []byte(a.payload))
 				late := newLog()
-				p.subscribe(t, late)
+				p.subscribeLate(t, late)
 				late.await(t, "retained", func() bool { return len(late.of("/available")) == 1 })
 				if len(late.of("/events")) != 0 {
 					t.Error("an event is retained")
@@ -235,7 +235,7 @@ func TestStateIsPublishedOnChangeOnlyAndRetained(t *testing.T) {
 			t.Errorf("states %v, want %v", got, want)
 		}
 		late := newLog()
-		p.subscribe(t, late)
+		p.subscribeLate(t, late)
 		late.await(t, "retained", func() bool { return len(late.of("/state")) == 1 && len(late.of("/available")) == 1 })
 		if a := late.of("/state")[0]; !a.retained || stateOf(t, a.payload) != "person since 6" {
 			t.Errorf("a late subscriber gets %+v", a)
@@ -278,7 +278,7 @@ func TestAvailability(t *testing.T) {
 		b.close(t)
 		b.log.last(t, "sightline/porch/available", "stopped")
 		late := newLog()
-		p.subscribe(t, late)
+		p.subscribeLate(t, late)
 		late.last(t, "sightline/porch/available", "stopped")
 	})
 }

@@ -388,21 +388,54 @@ func (p *peer) subscribe(t testing.TB, l *log) {
 	p.subscribeAt(t, l, 1)
 }
 
+// subscribeLate subscribes like one that comes later: what was acknowledged before is retained.
+func (p *peer) subscribeLate(t testing.TB, l *log) {
+	t.Helper()
+	p.settle(t)
+	p.subscribe(t, l)
+}
+
+// settle returns when new subscribers get all that was acknowledged as retained: the embedded broker
+// has it for them a moment later, in its order.
+func (p *peer) settle(t testing.TB) {
+	t.Helper()
+	client := p.connect(t)
+	marker, seen := fmt.Sprintf("settled/%d", time.Now().UnixNano()), newLog()
+	await(t, client.Publish(marker, 1, true, "x"))
+	take := func(_ paho.Client, m paho.Message) { seen.add(arrival{m.Topic(), string(m.Payload()), m.Retained()}) }
+	for until := time.Now().Add(patience); len(seen.of(marker)) == 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("what is retained is not there within %s", patience)
+		}
+		await(t, client.Subscribe(marker, 1, take))
+	}
+}
+
 func (p *peer) subscribeAt(t testing.TB, l *log, qos byte) {
 	t.Helper()
+	take := func(_ paho.Client, m paho.Message) { l.add(arrival{m.Topic(), string(m.Payload()), m.Retained()}) }
+	await(t, p.connect(t).Subscribe("sightline/#", qos, take))
+}
+
+// connect connects a client of its own until the test ends.
+func (p *peer) connect(t testing.TB) paho.Client {
+	t.Helper()
 	o := paho.NewClientOptions().AddBroker(strings.NewReplacer("mqtts://", "ssl://", "mqtt://", "tcp://").Replace(p.url))
-	o.SetClientID(fmt.Sprintf("subscriber-%d", time.Now().UnixNano())).SetAutoReconnect(false)
+	o.SetClientID(fmt.Sprintf("client-%d", time.Now().UnixNano())).SetAutoReconnect(false)
 	o.SetUsername(p.wanted.username).SetPassword(p.wanted.password).SetProtocolVersion(4)
 	if a := p.wanted.authority; a != nil {
-		o.SetTLSConfig(&tls.Config{RootCAs: a.pool(t), Certificates: []tls.Certificate{a.pair(t, "subscriber")}})
+		o.SetTLSConfig(&tls.Config{RootCAs: a.pool(t), Certificates: []tls.Certificate{a.pair(t, "client")}})
 	}
 	client := paho.NewClient(o)
-	if token := client.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
-		t.Fatalf("subscriber: %v", token.Error())
-	}
+	await(t, client.Connect())
 	t.Cleanup(func() { client.Disconnect(100) })
-	take := func(_ paho.Client, m paho.Message) { l.add(arrival{m.Topic(), string(m.Payload()), m.Retained()}) }
-	if token := client.Subscribe("sightline/#", qos, take); !token.WaitTimeout(patience) || token.Error() != nil {
-		t.Fatalf("subscribe: %v", token.Error())
+	return client
+}
+
+// await waits until the broker has done what token stands for.
+func await(t testing.TB, token paho.Token) {
+	t.Helper()
+	if !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatalf("broker: %v", token.Error())
 	}
 }

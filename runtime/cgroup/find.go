@@ -166,7 +166,10 @@ func try(dir string) error {
 	}
 	probe := filepath.Join(dir, ProbeName())
 	if err := makeGroup(probe); err != nil {
-		return err
+		if at := (*fs.PathError)(nil); errors.As(err, &at) {
+			err = at.Err // the path is another each time
+		}
+		return fmt.Errorf("make a group below %s: %w", filepath.Dir(dir), err)
 	}
 	return os.Remove(probe)
 }

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -91,7 +92,7 @@ func testNetwork(t *testing.T, c *captive) {
 		t.Fatal(err)
 	}
 	defer tcp.Close()
-	abstract, err := net.Listen("unix", "@sightline-suite-"+filepath.Base(t.TempDir()))
+	abstract, err := net.Listen("unix", fmt.Sprintf("@sightline-suite-%d", os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}

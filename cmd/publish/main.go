@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"os"
+	"runtime"
 
 	"sightline/cmd/program"
 	"sightline/pipeline"
@@ -19,6 +20,9 @@ import (
 var version = "unknown"
 
 func main() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1) // it carries a little at a time: more cost more in looking for work than they do
+	}
 	os.Exit(program.Program{Kind: wire.Publish, Version: version, Build: build}.Main(os.Args[1:], os.Stderr))
 }
 

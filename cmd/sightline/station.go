@@ -439,7 +439,8 @@ const camerasAProcessor = 8
 // Receiving and publishing are to go on while stages in place are in C: each decoder and each model
 // holds a processor there for milliseconds, longer than the scheduler takes to notice, so it gets as
 // many more as there are such stages. Without any, this process only carries bytes, a little at a time,
-// and each further processor costs more in looking for work than it does.
+// and each further processor costs more in looking for work than it does: one for that, one for what
+// takes long, as hashing does, and one of the machine's left to the stages.
 func (s *station) makeRoom(p *configs.Pipeline) {
 	if os.Getenv("GOMAXPROCS") != "" {
 		return
@@ -457,7 +458,7 @@ func (s *station) makeRoom(p *configs.Pipeline) {
 	}
 	processors := runtime.NumCPU() + inC
 	if inC == 0 {
-		processors = min(runtime.NumCPU(), 1+len(p.Sources)/camerasAProcessor)
+		processors = max(1, min(runtime.NumCPU()-1, 2+len(p.Sources)/camerasAProcessor))
 	}
 	runtime.GOMAXPROCS(processors)
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"time"
 
 	"sightline/pipeline"
@@ -53,8 +54,12 @@ type Comparison struct {
 	Runs       int           `json:"runs"`
 	Throughput float64       `json:"throughput"` // results a second ÷ those of inline
 	Median     time.Duration `json:"median_ns"`  // median latency less that of inline
-	P99        time.Duration `json:"p99_ns"`
-	CPU        float64       `json:"cpu"` // processor time of a result ÷ that of inline
+	// Least and Most are the median latency less that of inline of the runs at either end: how much
+	// of Median may be what else went on in the machine.
+	Least time.Duration `json:"median_least_ns"`
+	Most  time.Duration `json:"median_most_ns"`
+	P99   time.Duration `json:"p99_ns"`
+	CPU   float64       `json:"cpu"` // processor time of a result ÷ that of inline
 }
 
 // compare holds the runs of a kind of box against their neighbours in place.
@@ -77,7 +82,10 @@ func compare(runs []BoxRun, kind string) Comparison {
 	if len(throughput) == 0 {
 		return Comparison{In: kind}
 	}
-	return Comparison{In: kind, Runs: len(throughput), Throughput: median(throughput), Median: median(medians), P99: median(p99s), CPU: median(cpu)}
+	return Comparison{
+		In: kind, Runs: len(throughput), Throughput: median(throughput),
+		Median: median(medians), Least: slices.Min(medians), Most: slices.Max(medians), P99: median(p99s), CPU: median(cpu),
+	}
 }
 
 // neighbours are the nearest runs in place before and after run i.

@@ -274,6 +274,27 @@ func TestPanicOfASinkEndsTheRunAndLosesOneResult(t *testing.T) {
 	})
 }
 
+func TestSinkThatPanicsWhileItOpensIsClosedBeforeItIsTriedAgain(t *testing.T) {
+	within(t, func(t *testing.T) {
+		r := newRig(newUpstream())
+		r.up.open = func() error {
+			if r.up.closed == 0 {
+				panic("index out of range")
+			}
+			return nil
+		}
+		r.run()
+		r.send(1, 3)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		equal(t, "results", r.up.sequences(), upTo(3))
+		if r.up.closed != 1 {
+			t.Errorf("closed %d times, want once", r.up.closed)
+		}
+		r.finish(t)
+	})
+}
+
 func TestSinkThatDoesNotOpenIsTriedAgain(t *testing.T) {
 	within(t, func(t *testing.T) {
 		r := newRig(newUpstream())

@@ -52,6 +52,9 @@ func (s *Stage) open(ctx context.Context, stop <-chan struct{}) error {
 			s.opened()
 			return nil
 		}
+		if p := (*panicError)(nil); errors.As(err, &p) { // it may be half open
+			err = errors.Join(err, s.protect(func() error { return s.Sink.Close(ctx) }))
+		}
 		wait := s.RetryOpen.Wait(attempt)
 		s.down(err)
 		s.Env.Log.Error("sink does not open, trying again", "err", err, "wait", wait.Round(time.Millisecond))

@@ -140,13 +140,17 @@ func (l *Log) leaveOut(text, why string) {
 	}
 }
 
+// sayOmitted says how much was left out. What can't be said now, as nothing can be written, is said
+// before the next line that can.
 func (l *Log) sayOmitted() {
 	if l.left.lines == 0 || l.closed {
 		return
 	}
 	text := fmt.Sprintf("(%d lines with %d bytes left out: %s)", l.left.lines, l.left.bytes, l.left.why)
-	l.saying.Stop()
-	l.saying = nil
+	if l.saying != nil {
+		l.saying.Stop()
+		l.saying = nil
+	}
 	if l.put(text) == nil {
 		l.left = omitted{}
 	}

@@ -207,3 +207,23 @@ func FuzzWriter(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatCannotBeWrittenForLongIsSaidWhenItCan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder := filepath.Join(t.TempDir(), "gone")
+		log := Open(filepath.Join(folder, "gate.log"), Limits{})
+		defer log.Close()
+		for range 3 { // each a while after the moment at which the ones before were to be told
+			fmt.Fprintln(log.Writer(), "lost")
+			time.Sleep(3 * time.Second)
+		}
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(log.Writer(), "here")
+		got := texts(t, log, 10)
+		if len(got) != 2 || !strings.HasPrefix(got[0], "(3 lines with 15 bytes left out: ") || got[1] != "here" {
+			t.Errorf("%q", got)
+		}
+	})
+}
